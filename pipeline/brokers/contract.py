@@ -1,0 +1,83 @@
+"""Where a broker plugs in: one folder of pipeline/brokers/ with what is on this page.
+
+A *market session* (session.py) is the broker's half of a WebSocket without the socket: what to
+send on open, what a frame means, how long silence may last. The feed's shell only carries.
+An *order gateway* (orders.py) takes orders and gives fills; only risk holds one (I3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What one frame meant."""
+
+    ticks: NDArray[np.void]  # TICK rows, possibly none; seq is left 0
+    replies: tuple[str, ...] = ()  # text frames to send back now
+    duplicates: int = 0  # ticks dropped because they had been seen
+    refused: int = 0  # ticks dropped because they cannot be true (price <= 0, short frame, …)
+    notice: str = ""  # what a person should read, secrets removed
+
+
+class MarketSession(Protocol):
+    """One broker's market data protocol. Pure: no sockets, no clock; survives reconnects."""
+
+    url: str
+    headers: Sequence[str]  # "Name: value", contains secrets: never log it
+    ping_interval_ns: int  # how often ``ping`` is due on an open connection
+    ping: str  # the text frame that keeps the connection alive
+
+    def on_open(self) -> Sequence[str]:
+        """Return the text frames that (re)subscribe everything; called after every connect."""
+
+    def on_text(self, text: str, now_ns: int) -> Received: ...
+
+    def on_binary(self, data: bytes, now_ns: int) -> Received:
+        """Decode one binary frame that was in hand at ``now_ns`` (CLOCK_MONOTONIC)."""
+
+
+class Side(StrEnum):
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One order as risk decided it. ``order_id`` is deterministic and doubles as the tag."""
+
+    order_id: str
+    instrument: int
+    symbol: str
+    side: Side
+    quantity: int  # shares, > 0
+    price_e4: int  # the last price when it was decided
+    position_id: int
+    reason: str
+    tick_seq: int  # the tick on which it was decided
+    ts_event_ns: int  # that tick's exchange time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """What the broker did with an order."""
+
+    order_id: str
+    quantity: int  # shares
+    price_e4: int
+    slippage_e4: int  # price worse than the order's by this, per share
+    ts_event_ns: int
+
+
+class OrderGateway(Protocol):
+    """Sends orders. May block; never raises for a refusal by the broker."""
+
+    def send(self, order: Order) -> Sequence[Fill]:
+        """Send ``order`` once and return the fills known so far."""

@@ -1,0 +1,62 @@
+"""The cell: one writer, many readers, the latest value only; nobody waits on it.
+
+A ring of four slots of which a reader wants the newest: a writer that dies in mid-write leaves
+the value before, and a reader is never stuck on a half-written one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.channels.layout import CLAIMED, PUBLISHED, Kind
+from pipeline.channels.segment import attach_segment, create_segment
+
+_SLOTS = 4
+
+
+class CellWriter:
+    """The only writer of a cell."""
+
+    def __init__(self, path: Path, slot: np.dtype[np.void]) -> None:
+        self._segment = create_segment(path, Kind.CELL, slot, _SLOTS)
+        self._words = self._segment.words
+
+    def publish(self, row: NDArray[np.void]) -> None:
+        """Make ``row`` (shape ``(1,)``) the cell's value."""
+        after = self._words[PUBLISHED] + 1
+        at = (after - 1) & (_SLOTS - 1)
+        self._words[CLAIMED] = after
+        self._segment.slots[at : at + 1] = row
+        self._segment.slots["seq"][at] = after
+        self._words[PUBLISHED] = after
+
+    def close(self) -> None:
+        self._segment.close()
+
+
+class CellReader:
+    """One of many readers of a cell."""
+
+    def __init__(self, path: Path, slot: np.dtype[np.void]) -> None:
+        self._segment = attach_segment(path, Kind.CELL, slot)
+        self._words = self._segment.words
+        self._seen = 0
+
+    def latest(self) -> NDArray[np.void] | None:
+        """Return a copy of the value, shape ``(1,)``; None if there is none newer than the last."""
+        published = self._words[PUBLISHED]
+        if published == self._seen:
+            return None
+        while True:
+            at = (published - 1) & (_SLOTS - 1)
+            row = self._segment.slots[at : at + 1].copy()
+            if self._words[CLAIMED] < published + _SLOTS:
+                self._seen = published
+                return row
+            published = self._words[PUBLISHED]
+
+    def close(self) -> None:
+        self._segment.close()

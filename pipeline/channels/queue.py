@@ -1,0 +1,88 @@
+"""The queue: one writer, one reader, loses nothing; full is an error that both sides see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.channels.layout import FULL, PUBLISHED, TAKEN, Kind
+from pipeline.channels.segment import attach_segment, create_segment
+from pipeline.channels.waiting import Bells
+from pipeline.errors import QueueFull, explain
+
+
+class QueueWriter:
+    """The only writer of a queue."""
+
+    def __init__(
+        self, path: Path, slot: np.dtype[np.void], capacity: int, bells: Bells | None = None
+    ) -> None:
+        self._segment = create_segment(path, Kind.QUEUE, slot, capacity)
+        self._words = self._segment.words
+        self._mask = capacity - 1
+        self._bells = bells
+
+    def put(self, rows: NDArray[np.void]) -> None:
+        """Append all of ``rows`` with the next seqs, or none of them and raise QueueFull."""
+        first = self._words[PUBLISHED]
+        waiting = first - self._words[TAKEN]
+        if waiting + len(rows) > self._mask + 1:
+            self._words[FULL] += 1
+            raise QueueFull(
+                explain(
+                    f"{self._segment.path}: {waiting} of {self._mask + 1} records not taken",
+                    rule="a queue loses nothing, so its reader must keep up",
+                    cure="see why its reader stopped; a larger channels.queue_capacity only delays",
+                )
+            )
+        for offset in range(len(rows)):
+            at = (first + offset) & self._mask
+            self._segment.slots[at : at + 1] = rows[offset : offset + 1]
+            self._segment.slots["seq"][at] = first + offset + 1
+        self._words[PUBLISHED] = first + len(rows)
+        if self._bells is not None:
+            self._bells.ring()
+
+    def close(self) -> None:
+        self._segment.close()
+
+    def __repr__(self) -> str:
+        return f"<QueueWriter {self._segment.path}>"
+
+
+class QueueReader:
+    """The only reader of a queue."""
+
+    def __init__(self, path: Path, slot: np.dtype[np.void]) -> None:
+        self._segment = attach_segment(path, Kind.QUEUE, slot, writable=True)
+        self._words = self._segment.words
+        self._capacity = self._segment.capacity
+        self._nothing = np.zeros(0, slot)
+
+    @property
+    def waiting(self) -> int:
+        """How many records have been put and not taken."""
+        return self._words[PUBLISHED] - self._words[TAKEN]
+
+    @property
+    def full_count(self) -> int:
+        """How many puts were refused because the queue was full."""
+        return self._words[FULL]
+
+    def take(self) -> NDArray[np.void]:
+        """Return everything that waits, in order, and make its room free."""
+        taken, published = self._words[TAKEN], self._words[PUBLISHED]
+        if taken == published:
+            return self._nothing
+        at = np.arange(taken, published) & (self._capacity - 1)
+        rows: NDArray[np.void] = self._segment.slots[at]
+        self._words[TAKEN] = published
+        return rows
+
+    def close(self) -> None:
+        self._segment.close()
+
+    def __repr__(self) -> str:
+        return f"<QueueReader {self._segment.path} waiting={self.waiting}>"

@@ -1,0 +1,126 @@
+"""readers.ctl: one slot per reader of the run, with its cursor, its losses and its bell.
+
+Anyone of the run may look; a reader writes its own slot and nobody else's, except that whoever
+saw it die may set ``gone`` there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.channels.layout import READER, READERS_MAX, SLOTS_OFFSET, Kind
+from pipeline.channels.segment import Segment, attach_segment, create_segment
+from pipeline.channels.waiting import Bell, Bells
+
+FILE_NAME = "readers.ctl"
+
+
+def _offset(name: str) -> int:
+    fields = READER.fields
+    assert fields is not None
+    return fields[name][1]
+
+
+_CURSOR, _LAPPED, _LOST = (_offset(name) // 8 for name in ("cursor", "lapped", "lost"))
+_PID, _GONE = (_offset(name) // 4 for name in ("pid", "gone"))
+
+
+class ReaderSlot:
+    """One reader's slot."""
+
+    def __init__(self, readers: Segment, index: int) -> None:
+        start = SLOTS_OFFSET + index * READER.itemsize
+        self._bytes = memoryview(readers.mapped)[start : start + READER.itemsize]
+        self._words = self._bytes.cast("Q")
+        self._halves = self._bytes.cast("I")
+        self.name = bytes(readers.slots["name"][index]).decode()
+
+    @property
+    def cursor(self) -> int:
+        """Seq of the last tick this reader is done with."""
+        return self._words[_CURSOR]
+
+    @cursor.setter
+    def cursor(self, seq: int) -> None:
+        self._words[_CURSOR] = seq
+
+    def count_loss(self, lapped: int, lost: int) -> None:
+        self._words[_LAPPED] = lapped
+        self._words[_LOST] = lost
+
+    @property
+    def lapped(self) -> int:
+        return self._words[_LAPPED]
+
+    @property
+    def lost(self) -> int:
+        return self._words[_LOST]
+
+    @property
+    def pid(self) -> int:
+        """The process that reads here, 0 = nobody yet."""
+        return self._halves[_PID]
+
+    @property
+    def gone(self) -> bool:
+        return self._halves[_GONE] == 1
+
+    def take(self) -> None:
+        """Become this reader."""
+        self._halves[_GONE] = 0
+        self._halves[_PID] = os.getpid()
+
+    def declare_gone(self) -> None:
+        """Say that nobody need wait for this reader any more."""
+        self._halves[_GONE] = 1
+
+    def close(self) -> None:
+        self._halves.release()
+        self._words.release()
+        self._bytes.release()
+
+
+class Readers:
+    """The whole table, opened by every process of the run."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._opened: list[ReaderSlot | Bell | Bells] = []
+
+    @classmethod
+    def create(cls, directory: Path, names: Sequence[str]) -> Readers:
+        """Create the table for the readers ``names``, at most eight."""
+        assert len(names) <= READERS_MAX, f"{len(names)} readers, at most {READERS_MAX}"
+        segment = create_segment(directory / FILE_NAME, Kind.READERS, READER, READERS_MAX)
+        for index, name in enumerate(names):
+            segment.slots["name"][index] = name.encode()
+        return cls(segment)
+
+    @classmethod
+    def attach(cls, directory: Path) -> Readers:
+        return cls(attach_segment(directory / FILE_NAME, Kind.READERS, READER, writable=True))
+
+    def _index(self, name: str) -> int:
+        return [bytes(n).decode() for n in self._segment.slots["name"]].index(name)
+
+    def slot(self, name: str) -> ReaderSlot:
+        slot = ReaderSlot(self._segment, self._index(name))
+        self._opened.append(slot)
+        return slot
+
+    def bell(self, name: str) -> Bell:
+        bell = Bell(self._segment, self._index(name))
+        self._opened.append(bell)
+        return bell
+
+    def bells(self, *names: str) -> Bells:
+        bells = Bells(self._segment, [self._index(name) for name in names])
+        self._opened.append(bells)
+        return bells
+
+    def close(self) -> None:
+        for opened in self._opened:
+            opened.close()
+        self._segment.close()

@@ -1,0 +1,270 @@
+"""Shared-memory files: created complete, renamed into place, checked on attach.
+
+Some facts. ``posix_fallocate`` takes the pages now, so that a full /dev/shm is an error here and
+not a SIGBUS in the middle of a tick. ``multiprocessing.shared_memory`` is not used: on Python
+3.11 a process that attaches and exits unlinks the owner's segment (cpython gh-82300). An mmap
+cannot be closed while a numpy view of it lives, so views stay inside this package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import stat
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.channels.layout import (
+    HEADER,
+    MAGIC,
+    SLOTS_OFFSET,
+    VERSION,
+    Kind,
+    layout_hash,
+)
+from pipeline.errors import AlreadyRunning, ChannelError, SegmentRefused, explain
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+
+
+class Segment:
+    """One mapped file: ``words`` are its u64 words, ``slots`` its records."""
+
+    def __init__(self, path: Path, mapped: mmap.mmap, slot: np.dtype[np.void]) -> None:
+        self.path = path
+        self.mapped = mapped
+        header = np.frombuffer(mapped, HEADER, count=1)[0]
+        self.capacity = int(header["capacity"])
+        self.epoch = int(header["epoch"])
+        self.pid = int(header["pid"])
+        self.words = memoryview(mapped).cast("B")[:SLOTS_OFFSET].cast("Q")
+        self.slots: NDArray[np.void] = np.frombuffer(
+            mapped, slot, count=self.capacity, offset=SLOTS_OFFSET
+        )
+
+    def close(self) -> None:
+        """Unmap. The file stays; deleting it is the run directory's business."""
+        self.words.release()
+        self.slots = self.slots[:0].copy()
+        # A view still held by somebody keeps the mapping until it is collected: harmless.
+        with contextlib.suppress(BufferError):
+            self.mapped.close()
+
+    def __repr__(self) -> str:
+        return f"<Segment {self.path} epoch={self.epoch} capacity={self.capacity}>"
+
+
+def create_segment(path: Path, kind: Kind, slot: np.dtype[np.void], capacity: int) -> Segment:
+    """Create ``path`` with ``capacity`` empty slots and return it writable.
+
+    The file appears complete or not at all; a file of that name from before is replaced, and
+    whoever has it mapped keeps it. Raises ChannelError when the memory is not there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    size = SLOTS_OFFSET + slot.itemsize * capacity
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE)
+    try:
+        _allocate(descriptor, size, path)
+        mapped = mmap.mmap(descriptor, size)
+        mapped[: HEADER.itemsize] = _header(path, kind, slot, capacity)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+    return Segment(path, mapped, slot)
+
+
+def _allocate(descriptor: int, size: int, path: Path) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        raise ChannelError(
+            explain(
+                f"{path} needs {size} bytes and cannot have them: {error.strerror}",
+                rule="shared memory is taken whole at start-up",
+                cure="free /dev/shm, lower channels.ring_capacity, or set channels.directory "
+                "(containers have 64 MB unless started with --shm-size)",
+            )
+        ) from None
+
+
+def _header(path: Path, kind: Kind, slot: np.dtype[np.void], capacity: int) -> bytes:
+    assert capacity & (capacity - 1) == 0, f"capacity {capacity} is not a power of two"
+    header = np.zeros(1, HEADER)
+    header["magic"] = MAGIC
+    header["version"] = VERSION
+    header["kind"] = kind
+    header["header_len"] = SLOTS_OFFSET
+    header["slot_size"] = slot.itemsize
+    header["capacity"] = capacity
+    header["layout_hash"] = layout_hash(slot)
+    header["epoch"] = _epoch_of(path) + 1
+    header["created_ns"] = time.time_ns()
+    header["monotonic_offset_ns"] = time.time_ns() - time.monotonic_ns()
+    header["pid"] = os.getpid()
+    return header.tobytes()
+
+
+def _epoch_of(path: Path) -> int:
+    """Return the epoch of the file that has this name now, 0 where there is none."""
+    header = peek_header(path)
+    return 0 if header is None else int(header["epoch"])
+
+
+def peek_header(path: Path) -> np.void | None:
+    """Return the header of ``path`` unchecked, None where there is no file or no header."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(HEADER.itemsize)
+    except FileNotFoundError:
+        return None
+    if len(raw) < HEADER.itemsize or not raw.startswith(MAGIC):
+        return None
+    header: np.void = np.frombuffer(raw, HEADER)[0]
+    return header
+
+
+def attach_segment(
+    path: Path, kind: Kind, slot: np.dtype[np.void], *, writable: bool = False
+) -> Segment:
+    """Map an existing file after checking that it is ours, whole and of this layout.
+
+    Raises SegmentRefused, naming the check that failed, the value and the cure.
+    """
+    flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        raise _refused(path, f"cannot be opened: {error.strerror}", "it exists, no symlink") from (
+            error
+        )
+    try:
+        size = _check_file(path, os.fstat(descriptor))
+        _check_header(path, os.pread(descriptor, HEADER.itemsize, 0), size, kind, slot)
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        mapped = mmap.mmap(descriptor, size, access=access)
+    finally:
+        os.close(descriptor)
+    return Segment(path, mapped, slot)
+
+
+def _check_file(path: Path, status: os.stat_result) -> int:
+    if not stat.S_ISREG(status.st_mode):
+        raise _refused(path, "is not a regular file", "segments are regular files")
+    if status.st_uid != os.getuid():
+        raise _refused(path, f"belongs to uid {status.st_uid}", f"the owner is uid {os.getuid()}")
+    mode = stat.S_IMODE(status.st_mode)
+    if mode != FILE_MODE:
+        raise _refused(path, f"has mode {mode:04o}", f"segments have mode {FILE_MODE:04o}")
+    if status.st_size < SLOTS_OFFSET:
+        raise _refused(path, f"has {status.st_size} bytes", f"the header is {SLOTS_OFFSET} bytes")
+    return status.st_size
+
+
+def _check_header(path: Path, raw: bytes, size: int, kind: Kind, slot: np.dtype[np.void]) -> None:
+    header = np.frombuffer(raw, HEADER)[0]
+    if header["magic"] != MAGIC:
+        raise _refused(path, f"starts with {raw[:8]!r}", f"segments start with {MAGIC!r}")
+    expected = {
+        "version": VERSION,
+        "kind": int(kind),
+        "header_len": SLOTS_OFFSET,
+        "slot_size": slot.itemsize,
+        "layout_hash": layout_hash(slot),
+    }
+    for name, value in expected.items():
+        if int(header[name]) != value:
+            raise _refused(path, f"has {name} {int(header[name])}", f"{name} is {value}")
+    capacity = int(header["capacity"])
+    if capacity < 1 or capacity & (capacity - 1):
+        raise _refused(path, f"has capacity {capacity}", "capacity is a power of two")
+    whole = SLOTS_OFFSET + capacity * slot.itemsize
+    if size != whole:
+        raise _refused(path, f"has {size} bytes", f"{capacity} slots make {whole} bytes")
+
+
+def _refused(path: Path, what: str, rule: str) -> SegmentRefused:
+    return SegmentRefused(
+        explain(
+            f"{path} {what}",
+            rule=rule,
+            cure="stop what uses this run directory, delete it, and start again "
+            "with one version of tickpipe",
+        )
+    )
+
+
+class OwnerLock:
+    """Held for a process's life: says that it lives, and that there is one of it.
+
+    The kernel drops a flock when its holder dies, however it dies.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, FILE_MODE)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise AlreadyRunning(
+                explain(
+                    f"{path} is held by process {lock_pid(path)}",
+                    rule="one run of a name, and one process of a role, at a time",
+                    cure="stop that process, or choose another run.name",
+                )
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def lock_pid(path: Path) -> int:
+    """Return the process that took the lock last, 0 where nobody ever did."""
+    try:
+        return int(path.read_text() or "0")
+    except FileNotFoundError:
+        return 0
+
+
+def lock_is_held(path: Path) -> bool:
+    """Tell whether a living process holds the lock."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def make_private_directory(path: Path) -> None:
+    """Create ``path`` and its parents with mode 0700; refuse one that others could enter."""
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise _refused(path, "is not a directory of ours", f"it belongs to uid {os.getuid()}")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise SegmentRefused(
+            explain(
+                f"{path} has mode {stat.S_IMODE(status.st_mode):04o}",
+                rule="only its owner may enter a run directory (0700)",
+                cure=f"chmod 700 {path}, or set channels.directory to an empty place",
+            )
+        )

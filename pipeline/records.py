@@ -1,0 +1,136 @@
+"""Every record that crosses a process boundary, declared once.
+
+Each dtype is little-endian, has no padding that is not named, and starts with ``seq``: the
+channel that carries the record writes it, 1 for the first record, and nobody else does.
+
+Units: ``_e4`` is an integer count of 1/10 000 rupee; ``_ns`` is nanoseconds. ``ts_event_ns``
+is the exchange's clock (Unix epoch, 0 = the broker sent none); every other ``_ns`` is
+CLOCK_MONOTONIC of this machine, comparable between its processes.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+PRICE_SCALE = 10_000  # one rupee in e4 units
+INSTRUMENTS_MAX = 65_535  # what TICK["instrument"] can number
+
+TICK = np.dtype(
+    [
+        ("seq", "<u8"),  # position on the ring
+        ("ts_event_ns", "<i8"),  # exchange time, epoch; 0 = absent
+        ("ts_recv_ns", "<i8"),  # when the feed had the frame in hand
+        ("price_e4", "<i8"),  # last traded price
+        ("instrument", "<u2"),  # index into settings.instruments
+        ("flags", "<u2"),  # reserved, 0
+        ("quantity", "<u4"),  # last traded quantity, shares; 0 in LTP mode
+        ("day_volume", "<u8"),  # traded today, shares; 0 in LTP mode
+        ("bid_e4", "<i8"),  # best bid; 0 = not in this mode
+        ("ask_e4", "<i8"),  # best ask; 0 = not in this mode
+    ]
+)
+assert TICK.itemsize == 64, "one tick is one cache line"
+
+
+class Action(IntEnum):
+    """What a strategy wants. HOLD never crosses the queue."""
+
+    HOLD = 0
+    BUY = 1
+    SELL = 2
+    CLOSE = 3
+
+
+REASON_BYTES = 96  # a longer reason is refused where the signal is made
+
+SIGNAL = np.dtype(
+    [
+        ("seq", "<u8"),  # position on the queue: the signal's identity (I4)
+        ("tick_seq", "<u8"),  # the tick that caused it
+        ("ts_event_ns", "<i8"),  # that tick's exchange time
+        ("ts_recv_ns", "<i8"),  # when the feed had that tick: expiry counts from here
+        ("ts_signal_ns", "<i8"),  # when the strategy had decided
+        ("price_e4", "<i8"),  # that tick's price, or the strategy's own
+        ("stop_loss_e4", "<i8"),  # advice; 0 = none
+        ("take_profit_e4", "<i8"),  # advice; 0 = none
+        ("confidence", "<f8"),  # 0..1
+        ("instrument", "<u2"),
+        ("action", "<u2"),  # Action
+        ("reserved", "<u4"),
+        ("reason", f"S{REASON_BYTES}"),  # UTF-8
+    ]
+)
+
+
+class ExitKind(IntEnum):
+    """Why the last exit happened, as far as a strategy can act on it."""
+
+    NONE = 0
+    STOP_LOSS = 1
+    TRAILING_STOP = 2
+    TAKE_PROFIT = 3
+    SESSION_END = 4
+    OTHER = 5
+
+
+POSITION = np.dtype(
+    [
+        ("position_id", "<u8"),  # 0 = flat
+        ("quantity", "<i8"),  # open, shares; long > 0
+        ("entry_price_e4", "<i8"),
+        ("stop_e4", "<i8"),  # the stop in force: base or trailing
+        ("closed_id", "<u8"),  # the last position that closed completely; 0 = none yet
+        ("closed_kind", "<u8"),  # ExitKind of its last exit
+    ]
+)
+
+
+def positions_dtype(instrument_count: int) -> np.dtype[np.void]:
+    """Return the record of the positions cell: one POSITION per instrument, in settings order."""
+    return np.dtype(
+        [
+            ("seq", "<u8"),
+            ("as_of_seq", "<u8"),  # the last tick risk had handled
+            ("as_of_signal", "<u8"),  # the last signal risk had handled, filled or refused
+            ("positions", POSITION, (instrument_count,)),
+        ]
+    )
+
+
+class ProcessState(IntEnum):
+    STARTING = 0
+    RUNNING = 1
+    STOPPING = 2
+    STOPPED = 3
+    FAILED = 4
+
+
+HEARTBEAT = np.dtype(
+    [
+        ("seq", "<u8"),
+        ("pid", "<u4"),
+        ("state", "<u4"),  # ProcessState
+        ("beat_ns", "<i8"),
+        ("cycles", "<u8"),  # turns of the duty cycle
+        ("ticks", "<u8"),  # published (feed) or handled (readers)
+        ("last_seq", "<u8"),  # the newest tick published or handled
+        ("last_event_ns", "<i8"),  # that tick's exchange time
+        ("last_price_e4", "<i8"),
+        ("lapped", "<u8"),  # times this reader was overtaken
+        ("lost", "<u8"),  # ticks it lost by that, exact (I2)
+        ("duplicates", "<u8"),  # feed: frames dropped as already seen
+        ("refused", "<u8"),  # feed: bad ticks; risk: refused signals; strategy: failures
+        ("outages", "<u8"),  # feed: connections lost
+        ("signals", "<u8"),  # sent (strategy) or handled (risk)
+        ("orders", "<u8"),  # risk: sent to the broker
+        ("trades", "<u8"),  # risk: exit rows booked
+        ("position", "<i8"),  # risk: open quantity over all instruments, shares
+        ("cash_e4", "<i8"),  # risk
+        ("equity_e4", "<i8"),  # risk: cash plus open positions at the last price
+        ("latency_p50_ns", "<i8"),  # tick received -> this process had handled it
+        ("latency_p99_ns", "<i8"),
+        ("latency_max_ns", "<i8"),
+    ]
+)

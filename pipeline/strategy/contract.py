@@ -1,0 +1,151 @@
+"""What a strategy author writes against: Strategy, Tick, Signal, Position.
+
+    class Breakout(Strategy):
+        def __init__(self, settings: StrategySettings) -> None:
+            self.high = 0.0
+
+        def on_tick(self, tick: Tick) -> Signal | None:
+            new_high = tick.price > self.high > 0
+            self.high = max(self.high, tick.price)
+            return Signal.buy("new high") if new_high and self.position.is_flat else None
+
+A strategy decides; it never sends orders and cannot stop an exit. Its clock is ``tick.timestamp``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+from pipeline.records import PRICE_SCALE, Action
+from pipeline.settings import Instrument, StrategySettings
+
+IST = timezone(timedelta(hours=5, minutes=30), "IST")
+
+
+class Tick(NamedTuple):
+    """One tick. The first fields are those of ``records.TICK``, in its order and units."""
+
+    seq: int
+    ts_event_ns: int
+    ts_recv_ns: int
+    price_e4: int
+    instrument_index: int
+    flags: int
+    quantity: int
+    day_volume: int
+    bid_e4: int
+    ask_e4: int
+    instrument: Instrument
+
+    @property
+    def price(self) -> float:
+        """Last traded price, ₹."""
+        return self.price_e4 / PRICE_SCALE
+
+    @property
+    def ltp(self) -> float:
+        """Last traded price, ₹, under the name that brokers give it."""
+        return self.price
+
+    @property
+    def volume(self) -> int:
+        """Last traded quantity, shares."""
+        return self.quantity
+
+    @property
+    def symbol(self) -> str:
+        return self.instrument.symbol
+
+    @property
+    def exchange(self) -> str:
+        return self.instrument.exchange
+
+    @property
+    def timestamp(self) -> datetime:
+        """Exchange time, aware, IST."""
+        return ist(self.ts_event_ns)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the field ``name`` as the guide's dictionary ticks did."""
+        return getattr(self, name, default)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return a field by the guide's name (``tick["price"]``) or by position."""
+        if isinstance(key, str):
+            try:
+                return getattr(self, key)
+            except AttributeError:
+                raise KeyError(key) from None
+        return tuple.__getitem__(self, key)
+
+
+def ist(epoch_ns: int) -> datetime:
+    """Return ``epoch_ns`` as an aware datetime in IST, exact to the microsecond."""
+    seconds, rest_ns = divmod(epoch_ns, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, IST) + timedelta(microseconds=rest_ns // 1_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What the strategy wants done about the instrument of the tick it was just given.
+
+    ``price`` (₹) defaults to the tick's price; ``stop_loss`` and ``take_profit`` (₹) are advice
+    that is recorded; ``confidence`` is 0..1.
+    """
+
+    action: Action
+    reason: str
+    price: float | None = None
+    confidence: float = 1.0
+    stop_loss: float | None = None
+    take_profit: float | None = None
+
+    @classmethod
+    def buy(cls, reason: str, **details: Any) -> Signal:
+        return cls(Action.BUY, reason, **details)
+
+    @classmethod
+    def sell(cls, reason: str, **details: Any) -> Signal:
+        return cls(Action.SELL, reason, **details)
+
+    @classmethod
+    def close(cls, reason: str, **details: Any) -> Signal:
+        return cls(Action.CLOSE, reason, **details)
+
+
+class Position(NamedTuple):
+    """What is held in one instrument, as risk last published it."""
+
+    position_id: int = 0  # 0 = flat
+    quantity: int = 0  # shares, long > 0
+    entry_price: float = 0.0  # ₹
+    stop: float = 0.0  # the stop in force, ₹; 0 = none
+    entry_pending: bool = False  # a signal is on its way to risk and not answered yet
+
+    @property
+    def is_flat(self) -> bool:
+        """True when nothing is held and nothing has been asked for."""
+        return self.quantity == 0 and not self.entry_pending
+
+
+FLAT = Position()
+
+
+class Strategy:
+    """Subclass it and write ``on_tick``. One object serves every instrument of the run."""
+
+    position: Position = FLAT
+    """What is held in the instrument of the tick being handled; set before every call."""
+
+    def __init__(self, settings: StrategySettings) -> None:
+        """Take the [strategy] section; your own values are in ``settings.parameters``."""
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        """Return what you want done, or None."""
+        raise NotImplementedError
+
+    def on_position_closed(self, position_id: int, reason: str) -> None:
+        """Be told that a position closed completely; ``reason`` is the kind of its last exit:
+        Stop Loss, Trailing Stop, Take Profit, Session End or Other."""
