@@ -123,6 +123,7 @@ class Position(NamedTuple):
     entry_price: float = 0.0  # ₹
     stop: float = 0.0  # the stop in force, ₹; 0 = none
     entry_pending: bool = False  # a signal is on its way to risk and not answered yet
+    instrument_index: int = 0
 
     @property
     def is_flat(self) -> bool:
@@ -137,7 +138,7 @@ class Strategy:
     """Subclass it and write ``on_tick``. One object serves every instrument of the run."""
 
     position: Position = FLAT
-    """What is held in the instrument of the tick being handled; set before every call."""
+    """What is held in the instrument that the call is about; set before every call."""
 
     def __init__(self, settings: StrategySettings) -> None:
         """Take the [strategy] section; your own values are in ``settings.parameters``."""

@@ -1,0 +1,253 @@
+"""One batch of ticks in, signals out: what live, replay and backtest all call. Pure.
+
+    on_positions   the positions cell  ->  strategy.position, on_position_closed
+    on_ticks       TICK rows           ->  on_tick for each  ->  SIGNAL rows, checked
+
+The queue numbers the signals 1, 2, 3, … in the order in which they are returned here. The session
+counts along, so it knows from ``as_of_signal`` which of them risk has answered.
+
+A failure is an exception out of the strategy, or a signal that is none. It costs the tick it
+happened at; ``failures_max`` of them in a row end the session with a CLOSE for every instrument.
+"""
+
+from __future__ import annotations
+
+import struct
+import traceback
+from operator import length_hint
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import StrategyFailed, explain
+from pipeline.records import POSITION, PRICE_SCALE, SIGNAL, TICK, Action, ExitKind, positions_dtype
+from pipeline.settings import Instrument
+from pipeline.strategy.contract import Position, Strategy, Tick
+from pipeline.strategy.signals import SignalRow, signal_row
+
+FAILED_REASON = "NaN Threshold Exceeded"  # the guide's words
+CLOSED_REASONS = {
+    ExitKind.NONE: "Other",
+    ExitKind.STOP_LOSS: "Stop Loss",
+    ExitKind.TRAILING_STOP: "Trailing Stop",
+    ExitKind.TAKE_PROFIT: "Take Profit",
+    ExitKind.SESSION_END: "Session End",
+    ExitKind.OTHER: "Other",
+}
+NO_SIGNALS = np.zeros(0, SIGNAL)
+
+_CODES = {"<u8": "Q", "<i8": "q", "<u4": "I", "<u2": "H"}  # numpy's names -> struct's
+
+
+def _struct_of(dtype: np.dtype[np.void]) -> struct.Struct:
+    """Return the struct of a flat record; it unpacks rows several times faster than numpy."""
+    assert dtype.names is not None
+    record = struct.Struct("<" + "".join(_CODES[dtype[name].str] for name in dtype.names))
+    assert record.size == dtype.itemsize
+    return record
+
+
+_TICK = _struct_of(TICK)
+_POSITION = _struct_of(POSITION)
+_POSITIONS_HEAD = struct.Struct("<QQQ")  # seq, as_of_seq, as_of_signal
+assert positions_dtype(1).names == ("seq", "as_of_seq", "as_of_signal", "positions")
+assert positions_dtype(1).itemsize == _POSITIONS_HEAD.size + _POSITION.size
+
+
+class StrategySession:
+    """A strategy at work on the instruments of a run, in settings order.
+
+    ``failed`` is None until ``failures_max`` consecutive failures, and then the error to raise.
+    """
+
+    def __init__(
+        self, strategy: Strategy, instruments: tuple[Instrument, ...], failures_max: int
+    ) -> None:
+        self._strategy = strategy
+        self._instruments = instruments
+        self._failures_max = failures_max
+        self._positions = [Position(instrument_index=index) for index in range(len(instruments))]
+        self._published = bytes(_POSITION.size * len(instruments))
+        self._closed_ids = [0] * len(instruments)
+        self._unanswered: dict[int, int] = {}  # instrument -> number of its last BUY or SELL
+        self._latest: list[Tick | None] = [None] * len(instruments)
+        self._last_error: Exception | None = None
+        self.ticks = 0
+        self.signals = 0
+        self.failures = 0
+        self.failures_in_a_row = 0
+        self.last_failure = ""
+        self.failed: StrategyFailed | None = None
+
+    def on_positions(self, row: np.void | NDArray[np.void]) -> None:
+        """Take the positions cell: one record of ``positions_dtype(n)``, or shape ``(1,)`` of it.
+
+        Tells the strategy of every position that closed since the record before; a new session
+        is told of the last one that closed before it.
+        """
+        record = row.tobytes()
+        assert len(record) == _POSITIONS_HEAD.size + len(self._published), "another run's record"
+        if self.failed is not None:
+            return
+        as_of_signal: int = _POSITIONS_HEAD.unpack_from(record)[2]
+        published = record[_POSITIONS_HEAD.size :]
+        if published == self._published and not self._unanswered:
+            return
+        self._published = published
+        for index, fields in enumerate(_POSITION.iter_unpack(published)):
+            self._update(index, as_of_signal, *fields)
+
+    def _update(
+        self,
+        index: int,
+        as_of_signal: int,
+        position_id: int,
+        quantity: int,
+        entry_price_e4: int,
+        stop_e4: int,
+        closed_id: int,
+        closed_kind: int,
+    ) -> None:
+        unanswered = self._unanswered
+        if index in unanswered and unanswered[index] <= as_of_signal:
+            del unanswered[index]
+        position = Position(
+            position_id,
+            quantity,
+            entry_price_e4 / PRICE_SCALE,
+            stop_e4 / PRICE_SCALE,
+            index in unanswered,
+            index,
+        )
+        if position != self._positions[index]:  # else the strategy keeps the object it knows
+            self._positions[index] = position
+        if closed_id != self._closed_ids[index]:
+            self._closed_ids[index] = closed_id
+            if closed_id:
+                self._tell_closed(index, closed_id, CLOSED_REASONS[ExitKind(closed_kind)])
+
+    def _tell_closed(self, index: int, closed_id: int, reason: str) -> None:
+        self._strategy.position = self._positions[index]
+        try:
+            self._strategy.on_position_closed(closed_id, reason)
+        except Exception as error:  # noqa: BLE001 - user's code: counted
+            symbol = self._instruments[index].symbol
+            self._count_failure(error, f"on_position_closed({closed_id}) of {symbol}")
+
+    def on_ticks(self, ticks: NDArray[np.void]) -> NDArray[np.void]:
+        """Hand TICK rows to the strategy in order and return its signals as SIGNAL rows.
+
+        ``seq`` and ``ts_signal_ns`` are 0. After the last failure allowed, the rows end with a
+        CLOSE for every instrument, ``failed`` is set, and every later call returns no rows.
+        """
+        if self.failed is not None:
+            return NO_SIGNALS
+        rows = [] if self._exhausted else self._decide(ticks)
+        if self._exhausted:
+            rows += self._fail()
+        return np.array(rows, SIGNAL) if rows else NO_SIGNALS
+
+    def _decide(self, ticks: NDArray[np.void]) -> list[SignalRow]:
+        rows: list[SignalRow] = []
+        new = tuple.__new__  # Tick._make without its check of the length, which _struct_of made
+        strategy, instruments = self._strategy, self._instruments
+        positions, latest = self._positions, self._latest
+        waiting = _TICK.iter_unpack(ticks.tobytes())
+        for fields in waiting:
+            index = fields[4]
+            latest[index] = tick = new(Tick, (*fields, instruments[index]))
+            strategy.position = positions[index]
+            try:
+                wanted = strategy.on_tick(tick)
+                if wanted is not None:
+                    self._accept(wanted, tick, rows)
+            except Exception as error:  # noqa: BLE001 - user's code: counted
+                self._count_failure(error, f"on_tick at tick {tick.seq} of {tick.symbol}")
+                if self._exhausted:
+                    break
+            else:
+                self.failures_in_a_row = 0
+        self.ticks += len(ticks) - length_hint(waiting)
+        return rows
+
+    def _accept(self, wanted: Any, tick: Tick, rows: list[SignalRow]) -> None:
+        row = signal_row(wanted, tick)
+        if row is None:
+            return
+        rows.append(row)
+        self.signals += 1
+        if wanted.action is not Action.CLOSE:
+            index = tick.instrument_index
+            self._unanswered[index] = self.signals
+            self._positions[index] = self._positions[index]._replace(entry_pending=True)
+
+    def _count_failure(self, error: Exception, where: str) -> None:
+        self.failures += 1
+        self.failures_in_a_row += 1
+        lines = traceback.format_exception_only(error)  # safe with a __str__ that raises
+        what = next(line for line in lines if not line.startswith(" ")).splitlines()[0]
+        self.last_failure = f"{where}: {what}"
+        self._last_error = error
+
+    @property
+    def _exhausted(self) -> bool:
+        return self.failures_in_a_row >= self._failures_max
+
+    def _fail(self) -> list[SignalRow]:
+        """Set ``failed`` and return a CLOSE for every instrument, each at its own last price."""
+        self.failed = StrategyFailed(
+            explain(
+                f"{self._strategy_name} failed {self.failures_in_a_row} times in a row, "
+                f"last {self.last_failure}",
+                rule=f"strategy.failures_max = {self._failures_max} consecutive failures stop it",
+                cure="correct the strategy; the traceback of the last failure is the cause above",
+            )
+        )
+        self.failed.__cause__ = self._last_error
+        self.signals += len(self._instruments)
+        known = [tick for tick in self._latest if tick is not None]
+        newest = max(known, key=lambda tick: tick.seq, default=None)
+        return [_closing_row(index, tick, newest) for index, tick in enumerate(self._latest)]
+
+    @property
+    def _strategy_name(self) -> str:
+        return type(self._strategy).__name__
+
+    def statistics(self) -> dict[str, int | str]:
+        """Return the counters since the start."""
+        return {
+            "ticks": self.ticks,
+            "signals": self.signals,
+            "unanswered": len(self._unanswered),
+            "failures": self.failures,
+            "failures_in_a_row": self.failures_in_a_row,
+            "last_failure": self.last_failure,
+        }
+
+    def __repr__(self) -> str:
+        held = sum(position.quantity != 0 for position in self._positions)
+        state = "failed" if self.failed is not None else "running"
+        return (
+            f"<StrategySession {self._strategy_name} {state} ticks={self.ticks} "
+            f"signals={self.signals} held={held} unanswered={len(self._unanswered)} "
+            f"failures={self.failures}>"
+        )
+
+
+def _closing_row(index: int, tick: Tick | None, newest: Tick | None) -> SignalRow:
+    return SignalRow(
+        seq=0,
+        tick_seq=0 if newest is None else newest.seq,
+        ts_event_ns=0 if newest is None else newest.ts_event_ns,
+        ts_recv_ns=0 if newest is None else newest.ts_recv_ns,
+        ts_signal_ns=0,
+        price_e4=0 if tick is None else tick.price_e4,  # 0 = this instrument had no tick yet
+        stop_loss_e4=0,
+        take_profit_e4=0,
+        confidence=1.0,
+        instrument=index,
+        action=int(Action.CLOSE),
+        reserved=0,
+        reason=FAILED_REASON.encode(),
+    )
