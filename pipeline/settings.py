@@ -596,7 +596,9 @@ def _toml(value: object) -> str:
         return "unset"
     if isinstance(value, bool):
         return str(value).lower()
-    return f'"{value}"' if isinstance(value, str | Path) else str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return f'"{value}"' if isinstance(value, str | Path | time) else str(value)
 
 
 def _type_name(annotation: Any) -> str:

@@ -30,10 +30,20 @@ class Received:
 class MarketSession(Protocol):
     """One broker's market data protocol. Pure: no sockets, no clock; survives reconnects."""
 
-    url: str
-    headers: Sequence[str]  # "Name: value", contains secrets: never log it
-    ping_interval_ns: int  # how often ``ping`` is due on an open connection
-    ping: str  # the text frame that keeps the connection alive
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def headers(self) -> Sequence[str]:
+        """Return "Name: value" lines. They contain secrets: never log them."""
+
+    @property
+    def ping(self) -> str:
+        """Return the text frame that keeps an open connection alive."""
+
+    @property
+    def ping_interval_ns(self) -> int:
+        """Return how often ``ping`` is due."""
 
     def on_open(self) -> Sequence[str]:
         """Return the text frames that (re)subscribe everything; called after every connect."""

@@ -23,15 +23,15 @@ class CellWriter:
     def __init__(self, path: Path, slot: np.dtype[np.void]) -> None:
         self._segment = create_segment(path, Kind.CELL, slot, _SLOTS)
         self._words = self._segment.words
+        self._slot = slot
 
     def publish(self, row: NDArray[np.void]) -> None:
         """Make ``row`` (shape ``(1,)``) the cell's value."""
-        after = self._words[PUBLISHED] + 1
-        at = (after - 1) & (_SLOTS - 1)
-        self._words[CLAIMED] = after
-        self._segment.slots[at : at + 1] = row
-        self._segment.slots["seq"][at] = after
-        self._words[PUBLISHED] = after
+        assert row.dtype == self._slot, f"row of {row.dtype}, slots of {self._slot}"
+        before = self._words[PUBLISHED]
+        self._words[CLAIMED] = before + 1
+        self._segment.store(before, row)
+        self._words[PUBLISHED] = before + 1
 
     def close(self) -> None:
         self._segment.close()
@@ -51,8 +51,7 @@ class CellReader:
         if published == self._seen:
             return None
         while True:
-            at = (published - 1) & (_SLOTS - 1)
-            row = self._segment.slots[at : at + 1].copy()
+            row = self._segment.load(published - 1, 1)
             if self._words[CLAIMED] < published + _SLOTS:
                 self._seen = published
                 return row

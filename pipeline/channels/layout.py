@@ -3,7 +3,7 @@
     0     HEADER: magic, version, kind, sizes, layout hash, epoch, owner      written once
     128   claimed    u64   records whose slots may be being written           the writer
     256   published  u64   records that may be read                           the writer
-    384   state      u64   OPEN or CLOSED                                     the writer
+    384   state      u64   OPEN, CLOSED or ABANDONED                          the writer
     512   taken      u64   queue: records the reader is done with             the reader
     576   full       u64   queue: puts refused because it was full            the writer
     640   slots, each starting with ``seq`` (1 for the first record)          the writer
@@ -78,8 +78,11 @@ class Kind(IntEnum):
 
 
 class State(IntEnum):
+    """OPEN until the writer says otherwise; a writer that was killed says nothing."""
+
     OPEN = 0
-    CLOSED = 1
+    CLOSED = 1  # it came to its end
+    ABANDONED = 2  # it ended by an error
 
 
 def layout_hash(slot: np.dtype[np.void]) -> int:

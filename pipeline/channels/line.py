@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,11 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels.cell import CellReader, CellWriter
+from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
 from pipeline.channels.queue import QueueReader, QueueWriter
 from pipeline.channels.readers import Readers, ReaderSlot
 from pipeline.channels.ring import RingReader, RingWriter
-from pipeline.channels.rundir import lock_path, open_readers, wait_for, wait_for_owner
-from pipeline.channels.segment import OwnerLock, lock_is_held
+from pipeline.channels.rundir import (
+    lock_path,
+    open_readers,
+    remove_if_last,
+    wait_for,
+    wait_for_owner,
+)
 from pipeline.channels.waiting import Adaptive, Callback, Poll, PollYielding, Waiting
 from pipeline.records import HEARTBEAT, SIGNAL, TICK, ProcessState, positions_dtype
 from pipeline.settings import Mode, Settings
@@ -43,6 +50,7 @@ class _Line:
     def __init__(self, settings: Settings, role: str) -> None:
         self.directory = settings.run_directory
         self.lockstep = settings.channels.lockstep
+        self._failed = False
         self._readers = open_readers(self.directory, READER_NAMES)
         self._lock = OwnerLock(lock_path(self.directory, role))
         self._beat = CellWriter(self.directory / f"{role}.beat", HEARTBEAT)
@@ -68,13 +76,15 @@ class _Line:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.beat(ProcessState.STOPPED if error is None else ProcessState.FAILED)
+        self._failed = error is not None
+        self.beat(ProcessState.FAILED if self._failed else ProcessState.STOPPED)
         self.close()
 
     def close(self) -> None:
         self._beat.close()
         self._readers.close()
         self._lock.close()
+        remove_if_last(self.directory)  # the supervisor was killed, or there never was one
 
 
 class FeedLine(_Line):
@@ -96,7 +106,12 @@ class FeedLine(_Line):
     def wait_for_readers(self) -> None:
         """Wait until strategy and risk have attached, so that neither misses the first tick."""
         for slot in (self._strategy, self._risk):
-            wait_for(lambda slot=slot: slot.pid != 0, f"{slot.name} to attach")  # type: ignore[misc]
+            wait_for(partial(self._has_attached, slot), f"{slot.name} to attach")
+
+    def _has_attached(self, slot: ReaderSlot) -> bool:
+        """True also when it came and went; a process of a run before is not it."""
+        lock = lock_path(self.directory, slot.name)
+        return slot.gone or (slot.pid == lock_pid(lock) != 0 and lock_is_held(lock))
 
     @property
     def done(self) -> bool:
@@ -109,7 +124,7 @@ class FeedLine(_Line):
         return False
 
     def close(self) -> None:
-        self.ticks.close()
+        self.ticks.close(failed=self._failed)
         self._only_risk.ring()
         super().close()
 
@@ -182,8 +197,10 @@ class RiskLine(_Line):
     def ready(self) -> bool:
         if self.signals.waiting:
             return True
-        bound = self._bound
-        return self.ticks.ready if bound is None else bound > self.ticks.cursor
+        if self._strategy.gone:  # then a closed ring is the end, and worth a look
+            return self.ticks.ready
+        newest = self._strategy.cursor if self.lockstep else self.ticks.published
+        return newest > self.ticks.cursor
 
     @property
     def ended(self) -> bool:
@@ -196,6 +213,16 @@ class RiskLine(_Line):
     @property
     def feed_alive(self) -> bool:
         return lock_is_held(lock_path(self.directory, FEED))
+
+    @property
+    def strategy_lapped(self) -> int:
+        """Times that the strategy was overtaken."""
+        return self._strategy.lapped
+
+    @property
+    def strategy_lost(self) -> int:
+        """Ticks that the strategy lost by being lapped."""
+        return self._strategy.lost
 
     def waiting(self, settings: Settings, spin_bare: bool) -> Waiting:
         bell = self._readers.bell(RISK)

@@ -21,27 +21,27 @@ class QueueWriter:
     ) -> None:
         self._segment = create_segment(path, Kind.QUEUE, slot, capacity)
         self._words = self._segment.words
-        self._mask = capacity - 1
+        self._slot = slot
+        self._capacity = capacity
         self._bells = bells
 
     def put(self, rows: NDArray[np.void]) -> None:
         """Append all of ``rows`` with the next seqs, or none of them and raise QueueFull."""
-        first = self._words[PUBLISHED]
-        waiting = first - self._words[TAKEN]
-        if waiting + len(rows) > self._mask + 1:
+        assert rows.dtype == self._slot, f"rows of {rows.dtype}, slots of {self._slot}"
+        before = self._words[PUBLISHED]
+        waiting = before - self._words[TAKEN]
+        if waiting + len(rows) > self._capacity:
             self._words[FULL] += 1
             raise QueueFull(
                 explain(
-                    f"{self._segment.path}: {waiting} of {self._mask + 1} records not taken",
+                    f"{self._segment.path}: no room for {len(rows)} more, "
+                    f"{waiting} of {self._capacity} records not taken",
                     rule="a queue loses nothing, so its reader must keep up",
                     cure="see why its reader stopped; a larger channels.queue_capacity only delays",
                 )
             )
-        for offset in range(len(rows)):
-            at = (first + offset) & self._mask
-            self._segment.slots[at : at + 1] = rows[offset : offset + 1]
-            self._segment.slots["seq"][at] = first + offset + 1
-        self._words[PUBLISHED] = first + len(rows)
+        self._segment.store(before, rows)
+        self._words[PUBLISHED] = before + len(rows)
         if self._bells is not None:
             self._bells.ring()
 
@@ -58,7 +58,6 @@ class QueueReader:
     def __init__(self, path: Path, slot: np.dtype[np.void]) -> None:
         self._segment = attach_segment(path, Kind.QUEUE, slot, writable=True)
         self._words = self._segment.words
-        self._capacity = self._segment.capacity
         self._nothing = np.zeros(0, slot)
 
     @property
@@ -76,8 +75,7 @@ class QueueReader:
         taken, published = self._words[TAKEN], self._words[PUBLISHED]
         if taken == published:
             return self._nothing
-        at = np.arange(taken, published) & (self._capacity - 1)
-        rows: NDArray[np.void] = self._segment.slots[at]
+        rows = self._segment.load(taken, published - taken)
         self._words[TAKEN] = published
         return rows
 

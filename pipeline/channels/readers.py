@@ -10,6 +10,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.channels.layout import READER, READERS_MAX, SLOTS_OFFSET, Kind
 from pipeline.channels.segment import Segment, attach_segment, create_segment
 from pipeline.channels.waiting import Bell, Bells
@@ -93,10 +95,10 @@ class Readers:
     def create(cls, directory: Path, names: Sequence[str]) -> Readers:
         """Create the table for the readers ``names``, at most eight."""
         assert len(names) <= READERS_MAX, f"{len(names)} readers, at most {READERS_MAX}"
-        segment = create_segment(directory / FILE_NAME, Kind.READERS, READER, READERS_MAX)
-        for index, name in enumerate(names):
-            segment.slots["name"][index] = name.encode()
-        return cls(segment)
+        rows = np.zeros(len(names), READER)
+        rows["name"] = [name.encode() for name in names]
+        path = directory / FILE_NAME
+        return cls(create_segment(path, Kind.READERS, READER, READERS_MAX, rows))
 
     @classmethod
     def attach(cls, directory: Path) -> Readers:

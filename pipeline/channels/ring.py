@@ -27,45 +27,34 @@ class RingWriter:
     ) -> None:
         self._segment = create_segment(path, Kind.RING, slot, capacity)
         self._words = self._segment.words
-        self._slots = self._segment.slots
-        self._seqs = self._slots["seq"]
+        self._slot = slot
         self._capacity = capacity
         self.bells = bells
         self.published = 0
 
     def publish(self, rows: NDArray[np.void]) -> None:
         """Make ``rows`` readable, in order, with the next seqs. Never waits for a reader."""
+        assert rows.dtype == self._slot, f"rows of {rows.dtype}, slots of {self._slot}"
+        if len(rows) <= self._capacity:
+            self._publish(rows)
+            return
         for start in range(0, len(rows), self._capacity):
             self._publish(rows[start : start + self._capacity])
 
     def _publish(self, rows: NDArray[np.void]) -> None:
-        count = len(rows)
-        first = self.published
-        after = first + count
+        after = self.published + len(rows)
         self._words[CLAIMED] = after
-        at = first & (self._capacity - 1)
-        if count == 1:
-            self._slots[at : at + 1] = rows
-            self._seqs[at] = after
-        else:
-            room = min(count, self._capacity - at)
-            self._slots[at : at + room] = rows[:room]
-            self._slots[: count - room] = rows[room:]
-            numbers = np.arange(first + 1, after + 1, dtype=np.uint64)
-            self._seqs[at : at + room] = numbers[:room]
-            self._seqs[: count - room] = numbers[room:]
+        self._segment.store(self.published, rows)
         self._words[PUBLISHED] = after
         self.published = after
         if self.bells is not None:
             self.bells.ring()
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         """Tell readers that nothing more will come, and unmap."""
-        self._words[STATE] = State.CLOSED
+        self._words[STATE] = State.ABANDONED if failed else State.CLOSED
         if self.bells is not None:
             self.bells.ring()
-        self._seqs = self._seqs[:0].copy()
-        self._slots = self._slots[:0].copy()
         self._segment.close()
 
     def __repr__(self) -> str:
@@ -78,7 +67,6 @@ class RingReader:
     def __init__(self, path: Path, slot: np.dtype[np.void], place: ReaderSlot) -> None:
         self._segment = attach_segment(path, Kind.RING, slot)
         self._words = self._segment.words
-        self._slots = self._segment.slots
         self._capacity = self._segment.capacity
         self._place = place
         self._nothing = np.zeros(0, slot)
@@ -86,6 +74,7 @@ class RingReader:
         self.lapped = 0
         self.lost = 0
         place.cursor = self.cursor
+        place.count_loss(0, 0)
 
     @property
     def published(self) -> int:
@@ -94,45 +83,49 @@ class RingReader:
     @property
     def ready(self) -> bool:
         """True when a look is worth while: there is something to read, or the ring was closed."""
-        return self._words[PUBLISHED] != self.cursor or self._words[STATE] == State.CLOSED
+        return self._words[PUBLISHED] != self.cursor or self._words[STATE] != State.OPEN
 
     @property
     def ended(self) -> bool:
         """True when the writer has closed the ring and everything in it was read."""
-        return self._words[STATE] == State.CLOSED and self._words[PUBLISHED] == self.cursor
+        return self._words[STATE] != State.OPEN and self._words[PUBLISHED] == self.cursor
+
+    @property
+    def abandoned(self) -> bool:
+        """True when the writer ended by an error."""
+        return self._words[STATE] == State.ABANDONED
 
     def read(self, limit: int, up_to: int | None = None) -> NDArray[np.void]:
-        """Return a copy of the next records, ``limit`` at most, none beyond seq ``up_to``.
+        """Return a copy of the next records, 1 to ``limit``, none beyond seq ``up_to``.
 
-        Records that the writer has overtaken are skipped and counted in ``lost``.
+        Empty when there are none. Records that the writer has overtaken are skipped and counted
+        in ``lost``.
         """
+        assert limit > 0, f"limit {limit}"
         end = self._words[PUBLISHED]
         if up_to is not None and up_to < end:
             end = up_to
         if end <= self.cursor:
             return self._nothing
-        first = max(self.cursor, end - self._capacity)
-        count = min(end - first, limit)
-        rows = self._copy(first, count)
-        intact_from = self._words[CLAIMED] - self._capacity
-        start = first
-        if intact_from > first:
-            start = min(intact_from, first + count)
-            rows = rows[start - first :]
-        if start > self.cursor:
-            self._count_loss(start - self.cursor)
-        self.cursor = first + count
-        if not len(rows):
-            return self.read(limit, up_to)
-        assert rows["seq"][0] == start + 1, f"slot {start} holds seq {rows['seq'][0]}"
+        before, rows = self.cursor, self._nothing
+        while not len(rows) and self.cursor < end:
+            rows = self._read_intact(end, limit)
+        if self.cursor > before + len(rows):
+            self._count_loss(self.cursor - before - len(rows))
         return rows
 
-    def _copy(self, first: int, count: int) -> NDArray[np.void]:
-        at = first & (self._capacity - 1)
-        room = self._capacity - at
-        if count <= room:
-            return self._slots[at : at + count].copy()
-        return np.concatenate((self._slots[at:], self._slots[: count - room]))
+    def _read_intact(self, end: int, limit: int) -> NDArray[np.void]:
+        """Copy from the oldest record on, then drop what a claim has reached meanwhile."""
+        first = max(self.cursor, min(self._words[CLAIMED] - self._capacity, end))
+        rows = self._segment.load(first, min(end - first, limit))
+        self.cursor = first + len(rows)
+        torn = self._words[CLAIMED] - self._capacity - first
+        if torn > 0:
+            rows = rows[torn:]
+        if len(rows):
+            expected = self.cursor - len(rows) + 1
+            assert rows["seq"][0] == expected, f"seq {rows['seq'][0]} in place of {expected}"
+        return rows
 
     def _count_loss(self, count: int) -> None:
         self.lapped += 1
@@ -144,7 +137,6 @@ class RingReader:
         self._place.cursor = self.cursor
 
     def close(self) -> None:
-        self._slots = self._slots[:0].copy()
         self._segment.close()
 
     def __repr__(self) -> str:

@@ -7,23 +7,19 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
 from pipeline.channels.readers import FILE_NAME, Readers
-from pipeline.channels.segment import (
-    OwnerLock,
-    lock_is_held,
-    lock_pid,
-    make_private_directory,
-    peek_header,
-)
-from pipeline.errors import AlreadyRunning, ChannelError, explain
+from pipeline.channels.segment import make_private_directory, peek_header
+from pipeline.errors import AlreadyRunning, ChannelError, SettingsError, explain
 
 RUN_LOCK = "run.lock"
 ATTACH_SECONDS_MAX = 20.0
+_OURS = re.compile(r"\.?[a-z]+\.(lock|ctl|ring|queue|cell|beat)(\.[0-9]+)?")  # the last: temporary
 
 
 def lock_path(directory: Path, role: str) -> Path:
@@ -36,9 +32,11 @@ def own_run(
 ) -> Iterator[Readers]:
     """Own ``directory`` for a run: clear what a crash left there, and leave nothing behind.
 
-    Raises AlreadyRunning when a living process uses it. What was cleared goes to ``report``.
+    Raises AlreadyRunning when a living process uses it and SettingsError when it contains what
+    is not of a run. What was cleared goes to ``report``.
     """
     make_private_directory(directory)
+    _refuse_strange_files(directory)
     lock = OwnerLock(directory / RUN_LOCK)
     try:
         _refuse_living_roles(directory)
@@ -49,10 +47,32 @@ def own_run(
         finally:
             readers.close()
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
         lock.close()
-        with contextlib.suppress(OSError):
-            directory.parent.rmdir()  # only when no other run is in it
+        remove_if_last(directory)
+
+
+def remove_if_last(directory: Path) -> None:
+    """Delete the run directory unless a living process of the run still holds a lock there."""
+    if any(lock_is_held(path) for path in directory.glob("*.lock")):
+        return
+    with contextlib.suppress(OSError):  # another process of the run does the same just now
+        for path in directory.iterdir():
+            if _OURS.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        directory.rmdir()
+        directory.parent.rmdir()  # only when no other run is in it
+
+
+def _refuse_strange_files(directory: Path) -> None:
+    strange = sorted(p.name for p in directory.iterdir() if not _OURS.fullmatch(p.name))
+    if strange:
+        raise SettingsError(
+            explain(
+                f"{directory} contains {', '.join(strange[:5])}",
+                rule="a run directory holds one run's shared memory and is deleted after it",
+                cure="set channels.directory to a directory that does not exist yet",
+            )
+        )
 
 
 def _refuse_living_roles(directory: Path) -> None:
@@ -83,6 +103,7 @@ def _clear_leftovers(directory: Path, report: Callable[[str], None]) -> None:
 def open_readers(directory: Path, reader_names: Sequence[str]) -> Readers:
     """Attach the table of readers, creating it when this process is the first of the run."""
     make_private_directory(directory)
+    _refuse_strange_files(directory)
     if not (directory / FILE_NAME).exists():
         with contextlib.suppress(AlreadyRunning):
             lock = OwnerLock(directory / "readers.lock")

@@ -9,7 +9,6 @@ cannot be closed while a numpy view of it lives, so views stay inside this packa
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import mmap
 import os
 import stat
@@ -27,14 +26,18 @@ from pipeline.channels.layout import (
     Kind,
     layout_hash,
 )
-from pipeline.errors import AlreadyRunning, ChannelError, SegmentRefused, explain
+from pipeline.errors import ChannelError, SegmentRefused, explain
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
 
 class Segment:
-    """One mapped file: ``words`` are its u64 words, ``slots`` its records."""
+    """One mapped file: ``words`` are its u64 words, ``slots`` its records.
+
+    ``store`` and ``load`` move whole records as bytes: numpy assigns and copies rows of a
+    structured dtype field by field, which takes ten times as long.
+    """
 
     def __init__(self, path: Path, mapped: mmap.mmap, slot: np.dtype[np.void]) -> None:
         self.path = path
@@ -47,10 +50,49 @@ class Segment:
         self.slots: NDArray[np.void] = np.frombuffer(
             mapped, slot, count=self.capacity, offset=SLOTS_OFFSET
         )
+        self._slot = slot
+        self._size = slot.itemsize
+        self._mask = self.capacity - 1
+        self._bytes = memoryview(mapped)[SLOTS_OFFSET:]
+        self._length = len(self._bytes)
+        self._seqs = np.frombuffer(mapped, "<u8", offset=SLOTS_OFFSET)[:: slot.itemsize // 8]
+
+    def store(self, done: int, rows: NDArray[np.void]) -> None:
+        """Write ``rows`` behind the first ``done`` records, numbered from ``done`` + 1."""
+        raw = rows.tobytes()
+        at = done & self._mask
+        start = at * self._size
+        over = start + len(raw) - self._length
+        if over <= 0:
+            self._bytes[start : start + len(raw)] = raw
+        else:
+            self._bytes[start:] = raw[:-over]
+            self._bytes[:over] = raw[-over:]
+        if len(rows) == 1:
+            self._seqs[at] = done + 1
+        else:
+            self._number(at, np.arange(done + 1, done + 1 + len(rows), dtype=np.uint64))
+
+    def _number(self, at: int, seqs: NDArray[np.uint64]) -> None:
+        room = self.capacity - at
+        self._seqs[at : at + len(seqs)] = seqs[:room]
+        if len(seqs) > room:
+            self._seqs[: len(seqs) - room] = seqs[room:]
+
+    def load(self, done: int, count: int) -> NDArray[np.void]:
+        """Return a copy of the ``count`` records behind the first ``done``."""
+        start = (done & self._mask) * self._size
+        end = start + count * self._size
+        raw = bytearray(self._bytes[start:end])
+        if end > self._length:
+            raw += self._bytes[: end - self._length]
+        return np.frombuffer(raw, self._slot)
 
     def close(self) -> None:
         """Unmap. The file stays; deleting it is the run directory's business."""
         self.words.release()
+        self._bytes.release()
+        self._seqs = self._seqs[:0].copy()
         self.slots = self.slots[:0].copy()
         # A view still held by somebody keeps the mapping until it is collected: harmless.
         with contextlib.suppress(BufferError):
@@ -60,19 +102,28 @@ class Segment:
         return f"<Segment {self.path} epoch={self.epoch} capacity={self.capacity}>"
 
 
-def create_segment(path: Path, kind: Kind, slot: np.dtype[np.void], capacity: int) -> Segment:
-    """Create ``path`` with ``capacity`` empty slots and return it writable.
+def create_segment(
+    path: Path,
+    kind: Kind,
+    slot: np.dtype[np.void],
+    capacity: int,
+    first_rows: NDArray[np.void] | None = None,
+) -> Segment:
+    """Create ``path`` with ``capacity`` slots and return it writable; slots are empty but for
+    ``first_rows``.
 
     The file appears complete or not at all; a file of that name from before is replaced, and
     whoever has it mapped keeps it. Raises ChannelError when the memory is not there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     size = SLOTS_OFFSET + slot.itemsize * capacity
+    first = b"" if first_rows is None else first_rows.tobytes()
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE)
     try:
         _allocate(descriptor, size, path)
         mapped = mmap.mmap(descriptor, size)
         mapped[: HEADER.itemsize] = _header(path, kind, slot, capacity)
+        mapped[SLOTS_OFFSET : SLOTS_OFFSET + len(first)] = first
         os.rename(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -139,7 +190,8 @@ def attach_segment(
 
     Raises SegmentRefused, naming the check that failed, the value and the cure.
     """
-    flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW
+    # O_NONBLOCK: a FIFO of that name is refused below and not waited for.
+    flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
@@ -200,56 +252,6 @@ def _refused(path: Path, what: str, rule: str) -> SegmentRefused:
             "with one version of tickpipe",
         )
     )
-
-
-class OwnerLock:
-    """Held for a process's life: says that it lives, and that there is one of it.
-
-    The kernel drops a flock when its holder dies, however it dies.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, FILE_MODE)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
-            raise AlreadyRunning(
-                explain(
-                    f"{path} is held by process {lock_pid(path)}",
-                    rule="one run of a name, and one process of a role, at a time",
-                    cure="stop that process, or choose another run.name",
-                )
-            ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-def lock_pid(path: Path) -> int:
-    """Return the process that took the lock last, 0 where nobody ever did."""
-    try:
-        return int(path.read_text() or "0")
-    except FileNotFoundError:
-        return 0
-
-
-def lock_is_held(path: Path) -> bool:
-    """Tell whether a living process holds the lock."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
 
 
 def make_private_directory(path: Path) -> None:

@@ -1,0 +1,161 @@
+"""SmartAPI's half of the market data WebSocket, without the socket. Pure.
+
+Some facts about the stream:
+- Nothing confirms a subscription; a wrong one is answered by a JSON text frame, or by nothing.
+- Right after a reconnect a tick may arrive a second time, with the same sequence number.
+- Exchange time can go back by half a second while the sequence advances, so order and identity
+  go by the sequence. It is feed-wide; per instrument it only rises.
+- ``ping`` as a text frame is due at least every 30 s and answered by ``pong``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.brokers.contract import Received
+from pipeline.brokers.smartapi.wire import (
+    EXCHANGE_TYPES,
+    MODE_LTP,
+    MODE_QUOTE,
+    decode,
+    instrument_key,
+)
+from pipeline.errors import SettingsError, explain
+from pipeline.records import TICK
+from pipeline.settings import FeedSettings, Instrument, Secrets
+
+TOKENS_PER_MESSAGE_MAX = 200
+TOKENS_PER_CONNECTION_MAX = 1_000
+PING_SECONDS_MAX = 10.0
+NOTICE_CHARACTERS_MAX = 200
+
+# A sequence that went back is a duplicate, unless the exchange's clock has moved on by more than
+# any reordering explains: then the server counts afresh, and to drop would be to drop for good.
+RENUMBERED_NS_MIN = 60 * 1_000_000_000
+
+_SUBSCRIBE = 1
+_NO_TICKS = np.empty(0, TICK)
+_NOTHING = Received(_NO_TICKS)
+_REFUSED = Received(_NO_TICKS, refused=1)
+_DUPLICATE = Received(_NO_TICKS, duplicates=1)
+
+
+class SmartApiSession:
+    """The ``MarketSession`` of SmartAPI for one connection."""
+
+    ping = "ping"
+
+    def __init__(
+        self, feed: FeedSettings, instruments: Sequence[Instrument], secrets: Secrets
+    ) -> None:
+        """Raises SettingsError for more instruments than one connection carries."""
+        if len(instruments) > TOKENS_PER_CONNECTION_MAX:
+            raise SettingsError(
+                explain(
+                    f"{len(instruments)} instruments are configured",
+                    rule=f"one SmartAPI connection carries {TOKENS_PER_CONNECTION_MAX} tokens",
+                    cure="remove some [[instruments]] or divide them between two runs",
+                )
+            )
+        self.url = feed.url
+        self.headers = tuple(f"{name}: {value}" for name, value in auth_headers(secrets).items())
+        self.ping_interval_ns = int(min(PING_SECONDS_MAX, feed.silence_seconds_max / 3) * 1e9)
+        self._mode = MODE_LTP if feed.mode == "ltp" else MODE_QUOTE
+        self._instruments = tuple(instruments)
+        self._instrument_of = {instrument_key(row): i for i, row in enumerate(instruments)}
+        self._sequences = [0] * len(instruments)
+        self._newest: list[NDArray[np.void]] = [np.zeros(1, TICK)] * len(instruments)
+
+    def __repr__(self) -> str:
+        return f"SmartApiSession({self.url}, mode {self._mode}, {len(self._instruments)} tokens)"
+
+    def on_open(self) -> Sequence[str]:
+        """Return the subscription of every instrument, at most 200 tokens in a message."""
+        return [
+            json.dumps(
+                {
+                    "correlationID": f"tp{number:04d}",
+                    "action": _SUBSCRIBE,
+                    "params": {"mode": self._mode, "tokenList": _token_list(batch)},
+                }
+            )
+            for number, batch in enumerate(_batches(self._instruments), 1)
+        ]
+
+    def on_text(self, text: str, now_ns: int) -> Received:
+        """Ignore pongs; pass on everything else as a notice, secrets removed."""
+        if text == "pong":
+            return _NOTHING
+        notice = self._masked(_described(self._masked(text)))
+        return Received(_NO_TICKS, notice=notice[:NOTICE_CHARACTERS_MAX])
+
+    def on_binary(self, data: bytes | memoryview, now_ns: int) -> Received:
+        decoded = decode(data, self._instrument_of, now_ns)
+        if decoded is None:
+            return _REFUSED
+        ticks, instrument, sequence = decoded
+        if 0 < sequence <= self._sequences[instrument]:
+            return self._went_back(ticks, instrument, sequence)
+        self._take(ticks, instrument, sequence)
+        return Received(ticks)
+
+    def _take(self, ticks: NDArray[np.void], instrument: int, sequence: int) -> None:
+        self._newest[instrument] = ticks
+        if sequence:
+            self._sequences[instrument] = sequence
+
+    def _went_back(self, ticks: NDArray[np.void], instrument: int, sequence: int) -> Received:
+        newest_ns = int(self._newest[instrument]["ts_event_ns"][0])
+        if int(ticks["ts_event_ns"][0]) - newest_ns < RENUMBERED_NS_MIN:
+            return _DUPLICATE
+        notice = (
+            f"{self._instruments[instrument].symbol}: sequence went from "
+            f"{self._sequences[instrument]} back to {sequence}, the server counts afresh"
+        )
+        self._take(ticks, instrument, sequence)
+        return Received(ticks, notice=notice)
+
+    def _masked(self, text: str) -> str:
+        for header in self.headers:
+            secret = header.rpartition(" ")[2]
+            text = text.replace(secret, "***") if secret else text
+        return text
+
+
+def auth_headers(secrets: Secrets) -> dict[str, str]:
+    """Return the headers of the upgrade request: secrets, never to be logged."""
+    # The broker's own login call returns the jwt with "Bearer " already in front.
+    jwt = secrets.jwt.get_secret_value().removeprefix("Bearer ")
+    return {
+        "Authorization": f"Bearer {jwt}",
+        "x-api-key": secrets.api_key.get_secret_value(),
+        "x-client-code": secrets.client_code.get_secret_value(),
+        "x-feed-token": secrets.feed_token.get_secret_value(),
+    }
+
+
+def _batches(instruments: Sequence[Instrument]) -> Iterator[Sequence[Instrument]]:
+    for start in range(0, len(instruments), TOKENS_PER_MESSAGE_MAX):
+        yield instruments[start : start + TOKENS_PER_MESSAGE_MAX]
+
+
+def _token_list(instruments: Sequence[Instrument]) -> list[dict[str, object]]:
+    tokens: dict[int, list[str]] = {}
+    for row in instruments:
+        tokens.setdefault(EXCHANGE_TYPES[row.exchange], []).append(row.token)
+    return [{"exchangeType": kind, "tokens": names} for kind, names in tokens.items()]
+
+
+def _described(text: str) -> str:
+    """Return a text frame for a person: the fields of an error, or what came, on one line."""
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        return f"SmartAPI sent text: {text!r}"
+    if isinstance(message, dict) and "errorCode" in message:
+        return f"SmartAPI error {message['errorCode']}: {message.get('errorMessage')!r}"
+    return f"SmartAPI sent text: {text!r}"

@@ -1,0 +1,232 @@
+"""The command line. The only argument parser; each verb is a few lines that call one room."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline import __version__, verbs
+from pipeline.errors import TickpipeError
+from pipeline.runtime.exit_codes import ExitCode, exit_code_of
+from pipeline.settings import Mode
+from pipeline.simulator.process import DEFAULT_PORT
+
+Verb = Callable[[argparse.Namespace], ExitCode]
+
+_EXIT_CODES = "exit codes:\n" + "\n".join(
+    f"  {code.value:>3}  {code.name:<16} {code.meaning}" for code in ExitCode
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code."""
+    options = _parser().parse_args(arguments)
+    verb: Verb = options.verb
+    try:
+        return verb(options)
+    except TickpipeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return exit_code_of(error)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tickpipe",
+        description="A live-trading tick pipeline: feed, strategy and risk as processes.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    table = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    _add_trading_verbs(table)
+    _add_simulation_verbs(table)
+    _add_settings_verbs(table)
+    return parser
+
+
+def _add(
+    table: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    verb: Verb,
+    help: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    parser = table.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog="examples:\n" + "\n".join(f"  tickpipe {line}" for line in examples.splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(verb=verb)
+    return parser
+
+
+def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = _add(
+        table,
+        "demo",
+        verbs.demo,
+        "play a generated day through the whole pipeline, with a live display",
+        "demo\ndemo --mode poll --seconds 30",
+    )
+    _trading_options(demo)
+    demo.add_argument("--seconds", type=float, default=15, help="how long the day takes (15)")
+    demo.add_argument("--seed", type=int, default=7, help="seed of the generated day (7)")
+
+    run = _add(
+        table,
+        "run",
+        verbs.run,
+        "trade: start feed, strategy and risk, and watch them",
+        "run --config configs/paper.toml\nrun --mode poll --set pinning.strategy=[1]\n"
+        "run risk --config configs/paper.toml      (one process alone)",
+    )
+    run.add_argument(
+        "role", nargs="?", choices=("feed", "strategy", "risk"), help="run only this process, here"
+    )
+    _trading_options(run)
+
+    replay = _add(
+        table,
+        "replay",
+        verbs.replay,
+        "play a recorded day through the real processes, in lockstep",
+        "replay day.csv --config configs/guide.toml\n"
+        "replay day.csv.gz --mode poll --results out\n"
+        "replay day.csv --through-simulator\n"
+        "replay day.csv --through-simulator --speed 100 --free-running",
+    )
+    _tick_file(replay)
+    _trading_options(replay)
+    replay.add_argument(
+        "--through-simulator",
+        action="store_true",
+        help="let the simulator send it over a real WebSocket",
+    )
+    replay.add_argument(
+        "--speed",
+        type=_speed,
+        default=None,
+        metavar="N|max",
+        help="times real time, with --through-simulator (max)",
+    )
+    replay.add_argument(
+        "--free-running",
+        action="store_true",
+        help="do not wait for strategy and risk between ticks; fast readers are needed",
+    )
+
+    backtest = _add(
+        table,
+        "backtest",
+        verbs.backtest,
+        "trade a recorded day in this process, with the same strategy and risk code",
+        "backtest day.csv --config configs/guide.toml\nbacktest day.csv --set session.gates=true",
+    )
+    _tick_file(backtest)
+    _trading_options(backtest)
+
+
+def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    simulate = _add(
+        table,
+        "simulate",
+        verbs.simulate,
+        "be an exchange on this machine that plays a tick file over a WebSocket",
+        "simulate day.csv\nsimulate day.csv --speed 100 --port 9000\nsimulate day.csv --speed max",
+    )
+    _tick_file(simulate)
+    _config_options(simulate)
+    simulate.add_argument(
+        "--port",
+        type=int,
+        default=DEFAULT_PORT,
+        help=f"port on 127.0.0.1, 0 = any ({DEFAULT_PORT})",
+    )
+    simulate.add_argument(
+        "--speed", type=_speed, default=1.0, metavar="N|max", help="times real time (1)"
+    )
+
+    generate = _add(
+        table,
+        "generate",
+        verbs.generate,
+        "write a realistic synthetic day of ticks",
+        "generate day.csv\ngenerate day.csv.gz --seed 42 --ticks 50000\n"
+        "generate day.csv --instruments 20 --date 2026-01-05",
+    )
+    generate.add_argument("file", type=Path, help="CSV to write; .gz is compressed")
+    generate.add_argument("--seed", type=int, default=7, help="same seed, same bytes (7)")
+    generate.add_argument(
+        "--date", default=None, metavar="YYYY-MM-DD", help="day of the ticks (the last weekday)"
+    )
+    generate.add_argument("--instruments", type=int, default=1, help="how many (1)")
+    generate.add_argument("--ticks", type=int, default=30_000, help="ticks per instrument (30000)")
+
+
+def _add_settings_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = _add(
+        table,
+        "check-config",
+        verbs.check_config,
+        "say every mistake of a configuration, or that there is none",
+        "check-config --config configs/paper.toml",
+    )
+    _config_options(check)
+    show = _add(
+        table,
+        "show-config",
+        verbs.show_config,
+        "show every setting in force; secrets are masked",
+        "show-config\nshow-config --config my.toml --set waiting.mode=poll",
+    )
+    _config_options(show)
+    version = _add(table, "version", verbs.version, "show the version", "version --verbose")
+    version.add_argument("--verbose", action="store_true", help="and what it runs on")
+    version.set_defaults(number=__version__)
+
+
+def _config_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=verbs.default_config(),
+        metavar="FILE",
+        help="configuration (configs/paper.toml)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override one setting; may be repeated",
+    )
+
+
+def _trading_options(parser: argparse.ArgumentParser) -> None:
+    _config_options(parser)
+    parser.add_argument(
+        "--mode",
+        choices=[mode.value for mode in Mode],
+        help="how strategy and risk wait for ticks (waiting.mode)",
+    )
+    parser.add_argument(
+        "--results", type=Path, metavar="DIR", help="where the results go (run.results_dir)"
+    )
+
+
+def _tick_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="tick file: timestamp,price,volume; .gz allowed")
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    speed = float(text)
+    if not 0 < speed <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text}: a number above 0, or max")
+    return speed

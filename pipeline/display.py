@@ -1,0 +1,125 @@
+"""The live display: what the heartbeats say, four times a second. Reads cells only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.channels.line import FEED, RISK, ROLES, STRATEGY
+from pipeline.records import PRICE_SCALE, ProcessState
+from pipeline.settings import Settings
+from pipeline.strategy.contract import ist
+
+REFRESH_SECONDS = 0.25
+
+Beats = Mapping[str, NDArray[np.void]]
+
+
+class Display:
+    """Use it as a context manager and call it with the newest heartbeats."""
+
+    def __init__(self, settings: Settings, console: Console, ticks_total: int | None) -> None:
+        self._settings = settings
+        self._total = ticks_total
+        self._live = Live(console=console, auto_refresh=False)
+        self._shown_at = 0.0
+        self._rate = _Rate()
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, beats: Beats) -> None:
+        """Show ``beats``, at most four times a second."""
+        now = monotonic()
+        if now - self._shown_at < REFRESH_SECONDS or not beats:
+            return
+        self._shown_at = now
+        self._live.update(self._page(beats, now), refresh=True)
+
+    def _page(self, beats: Beats, now: float) -> Group:
+        return Group(self._headline(beats, now), *self._progress(beats), self._processes(beats))
+
+    def _headline(self, beats: Beats, now: float) -> Text:
+        published = _value(beats, FEED, "ticks")
+        parts = [
+            f"mode {self._settings.waiting.mode}",
+            f"{published:,} ticks",
+            f"{self._rate.per_second(published, now):,.0f} ticks/s",
+        ]
+        if event_ns := _value(beats, FEED, "last_event_ns"):
+            parts.append(f"{ist(event_ns):%Y-%m-%d %H:%M:%S} IST")
+        if RISK in beats:
+            initial = float(self._settings.capital.initial_capital)
+            equity = _value(beats, RISK, "equity_e4") / PRICE_SCALE
+            parts.append(f"position {_value(beats, RISK, 'position'):+,}")
+            parts.append(f"trades {_value(beats, RISK, 'trades')}")
+            parts.append(f"P&L ₹{equity - initial:+,.2f}")
+        return Text("  ·  ".join(parts), style="bold")
+
+    def _progress(self, beats: Beats) -> list[ProgressBar]:
+        if not self._total:
+            return []
+        return [ProgressBar(total=self._total, completed=_value(beats, FEED, "ticks"), width=80)]
+
+    def _processes(self, beats: Beats) -> Table:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("process", "state", "pid", "ticks", "behind", "laps", "lost"):
+            table.add_column(
+                heading, justify="left" if heading in ("process", "state") else "right"
+            )
+        for heading in ("tick → done p50", "p99", "max"):
+            table.add_column(heading, justify="right")
+        published = _value(beats, FEED, "ticks")
+        for role in ROLES:
+            if role in beats:
+                table.add_row(*self._process_row(beats, role, published))
+        return table
+
+    def _process_row(self, beats: Beats, role: str, published: int) -> list[str]:
+        def value(name: str) -> int:
+            return _value(beats, role, name)
+
+        row = [role, ProcessState(value("state")).name.lower(), str(value("pid"))]
+        row.append(f"{value('ticks'):,}")
+        if role not in (STRATEGY, RISK):
+            return row
+        row += [f"{max(0, published - value('last_seq')):,}", str(value("lapped"))]
+        row.append(str(value("lost")))
+        names = ("latency_p50_ns", "latency_p99_ns", "latency_max_ns")
+        return row + [f"{value(name) / 1_000:,.0f} µs" for name in names]
+
+
+class _Rate:
+    """Ticks per second over the last two seconds or so."""
+
+    def __init__(self) -> None:
+        self._samples: list[tuple[float, int]] = []
+
+    def per_second(self, count: int, now: float) -> float:
+        self._samples = [s for s in self._samples if now - s[0] <= 2.0][-16:]
+        self._samples.append((now, count))
+        (start, first), (end, last) = self._samples[0], self._samples[-1]
+        return (last - first) / (end - start) if end > start else 0.0
+
+
+def _value(beats: Beats, role: str, name: str) -> int:
+    return int(beats[role][name][0]) if role in beats else 0

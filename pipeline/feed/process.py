@@ -1,0 +1,124 @@
+"""The feed process: broker frames in, ticks on the ring. It never waits for a reader (I1)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import closing
+from time import monotonic_ns
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.brokers.recorded.files import read_ticks
+from pipeline.brokers.recorded.session import Recording
+from pipeline.brokers.smartapi.session import SmartApiSession
+from pipeline.channels.line import FeedLine
+from pipeline.channels.waiting import PollYielding
+from pipeline.feed.connection import Connection
+from pipeline.records import ProcessState
+from pipeline.runtime import boundary, duty_cycle
+from pipeline.runtime.exit_codes import ExitCode
+from pipeline.runtime.stopping import Stop, stop_on_signals
+from pipeline.settings import Settings, load_secrets
+
+log = logging.getLogger("feed")
+
+RECEIVE_MAX = 256
+
+
+class Source(Protocol):
+    """Where ticks come from."""
+
+    duplicates: int
+    refused: int
+    outages: int
+
+    @property
+    def ended(self) -> bool:
+        """True when no more ticks will come."""
+
+    def receive(self, limit: int) -> NDArray[np.void]:
+        """Return the next TICK rows, possibly none; may block for 50 ms."""
+
+    def close(self) -> None: ...
+
+
+class RecordedSource:
+    """A recorded day, as fast as it is asked for."""
+
+    duplicates = refused = outages = 0
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    @property
+    def ended(self) -> bool:
+        return self._recording.ended
+
+    def receive(self, limit: int) -> NDArray[np.void]:
+        rows = self._recording.next(limit)
+        rows["ts_recv_ns"] = monotonic_ns()
+        return rows
+
+    def close(self) -> None:
+        pass
+
+
+def open_source(settings: Settings) -> Source:
+    """Return the source that the settings name; nothing is connected yet."""
+    if settings.feed.broker == "recorded":
+        assert settings.feed.recording is not None, "checked when the settings were"
+        return RecordedSource(Recording(read_ticks(settings.feed.recording, settings.instruments)))
+    secrets = load_secrets(settings.feed, os.environ)
+    return Connection(SmartApiSession(settings.feed, settings.instruments, secrets), settings.feed)
+
+
+def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
+    """Run the feed until the source ends or a signal asks to stop."""
+    with (
+        stop_on_signals(boundary.supervisor_pid()) as stop,
+        closing(open_source(settings)) as source,
+        FeedLine(settings) as line,
+    ):
+        line.wait_for_readers()
+        _carry(source, line, stop)
+    return ExitCode.OK
+
+
+def _carry(source: Source, line: FeedLine, stop: Stop) -> None:
+    # In lockstep one tick is published at a time, so that it is stamped when it really leaves.
+    limit = 1 if line.lockstep else RECEIVE_MAX
+    last = np.zeros(1, dtype=[("event", "<i8"), ("price", "<i8")])
+
+    def work() -> int:
+        if line.lockstep and not line.done:
+            return 0
+        rows = source.receive(limit)
+        if len(rows):
+            line.ticks.publish(rows)
+            last["event"] = rows["ts_event_ns"][-1]
+            last["price"] = rows["price_e4"][-1]
+        return len(rows)
+
+    def beat(cycles: int) -> None:
+        line.beat(
+            ProcessState.RUNNING,
+            cycles=cycles,
+            ticks=line.ticks.published,
+            last_seq=line.ticks.published,
+            last_event_ns=int(last["event"][0]),
+            last_price_e4=int(last["price"][0]),
+            duplicates=source.duplicates,
+            refused=source.refused,
+            outages=source.outages,
+        )
+
+    duty_cycle.run(
+        work,
+        idle=PollYielding().idle,
+        stop=stop,
+        beat=beat,
+        ended=lambda: source.ended and (line.done or not line.lockstep),
+    )

@@ -1,0 +1,176 @@
+"""The simulator process: an exchange on loopback that plays a recorded day.
+
+It accepts a login that is public, so it listens on this machine only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import numpy as np
+from aiohttp import web
+from numpy.typing import NDArray
+
+from pipeline.errors import PortInUse, UsageError, explain
+from pipeline.runtime.exit_codes import ExitCode
+from pipeline.runtime.stopping import Stop, stop_on_signals
+from pipeline.settings import LOOPBACK_HOSTS, Instrument
+from pipeline.simulator.exchange import CLOSE_GOING_AWAY, PATH, Exchange
+
+log = logging.getLogger("simulator")
+
+DEFAULT_PORT = 8765
+
+# What the kernel holds for a client is lost when its connection breaks, so it is kept small:
+# 64 KiB is some 500 frames, and costs no throughput on loopback.
+_SEND_BUFFER_BYTES = 64 * 1024
+_STOP_POLL_SECONDS = 0.05  # a signal handler only notes; asyncio does not wake up by it
+_STOP_CLOSE_SECONDS_MAX = 1.0
+
+
+def run(
+    ticks: NDArray[np.void],
+    instruments: Sequence[Instrument],
+    *,
+    port: int = DEFAULT_PORT,
+    speed: float | None = 1.0,
+    wait_for: int = 1,
+    keep: bool = False,
+    ready: Callable[[int], None] | None = None,
+) -> ExitCode:
+    """Play until the recording or a signal ends it; see ``run_simulator``."""
+    with stop_on_signals() as stop:
+        run_simulator(
+            ticks,
+            instruments,
+            port=port,
+            speed=speed,
+            wait_for=wait_for,
+            keep=keep,
+            ready=ready,
+            stop=stop,
+        )
+    return ExitCode.OK
+
+
+def run_simulator(
+    ticks: NDArray[np.void],
+    instruments: Sequence[Instrument],
+    *,
+    host: str = "127.0.0.1",
+    port: int,
+    speed: float | None,
+    wait_for: int = 1,
+    keep: bool = False,
+    ready: Callable[[int], None] | None = None,
+    stop: Stop,
+) -> int:
+    """Play ``ticks`` over a WebSocket and return how many frames were sent.
+
+    ``port`` 0 takes a free one; ``ready`` is told which, once clients can connect. ``speed`` is
+    times real time, None as fast as the clients take it. Playing starts when ``wait_for`` clients
+    have subscribed. With ``keep`` the end of the recording does not end the simulator: who
+    subscribes then is told that the recording ended. Raises PortInUse, UsageError for an address
+    that cannot be listened on, TickFileError for prices that a frame cannot hold.
+    """
+    _check(host, port, speed)
+    exchange = Exchange(ticks, instruments, speed=speed, wait_for=wait_for)
+    asyncio.run(_serve(exchange, host, port, keep, ready, stop))
+    return exchange.frames_sent
+
+
+async def _serve(
+    exchange: Exchange,
+    host: str,
+    port: int,
+    keep: bool,
+    ready: Callable[[int], None] | None,
+    stop: Stop,
+) -> None:
+    runner = web.AppRunner(exchange.app, access_log=None, shutdown_timeout=_STOP_CLOSE_SECONDS_MAX)
+    await runner.setup()
+    try:
+        listener = _listen(host, port)
+        port = listener.getsockname()[1]
+        await web.SockSite(runner, listener).start()
+        log.info("listening on ws://%s:%d%s", host, port, PATH)
+        if ready is not None:
+            ready(port)
+        await _play(exchange, keep, stop)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_CLOSE_SECONDS_MAX):
+                await exchange.close(CLOSE_GOING_AWAY, "the simulator was stopped")
+    finally:
+        await runner.cleanup()
+
+
+async def _play(exchange: Exchange, keep: bool, stop: Stop) -> None:
+    """Play until the recording ends (or, with ``keep``, beyond) or a stop is requested."""
+    playing = asyncio.create_task(exchange.play())
+    try:
+        while not stop.requested:
+            if playing.done():
+                await playing  # raises what it raised
+                if not keep:
+                    return
+            await asyncio.sleep(_STOP_POLL_SECONDS)
+    finally:
+        playing.cancel()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if host == "[::1]" else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    try:
+        listener.bind((host.strip("[]"), port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen(host, port, error) from None
+    return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> PortInUse | UsageError:
+    if error.errno == errno.EADDRINUSE:
+        return PortInUse(
+            explain(
+                f"something else listens on {host}:{port}",
+                rule="the simulator needs a port of its own",
+                cure="stop the other program, or choose another port with --port and in feed.url",
+            )
+        )
+    return UsageError(
+        explain(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            rule="the simulator listens on a port that its user may open",
+            cure="choose another port with --port, above 1023",
+        )
+    )
+
+
+def _check(host: str, port: int, speed: float | None) -> None:
+    if host not in LOOPBACK_HOSTS:
+        raise UsageError(
+            explain(
+                f"host {host} is not this machine",
+                rule=f"the simulator's login is public: it listens on {', '.join(LOOPBACK_HOSTS)}",
+                cure="leave the host out",
+            )
+        )
+    if not 0 <= port <= 65_535:
+        raise UsageError(
+            explain(
+                f"port {port}", rule="a port is 0 to 65535, 0 takes a free one", cure="correct it"
+            )
+        )
+    if speed is not None and not 0 < speed <= 1e6:
+        raise UsageError(
+            explain(f"speed {speed}", rule="a speed is above 0, at most 1 000 000", cure="use max")
+        )

@@ -1,0 +1,176 @@
+"""Which process runs on which CPUs, and how a reader may spin there.
+
+A bare spinner that shares its CPU keeps the others from running for a whole time slice of the
+scheduler: three on two CPUs handed a tick around 124 times a second, yielding ones 230 000
+times. So a bare spinner has a CPU of its own, and one more is left for everybody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.errors import SettingsError, explain
+from pipeline.settings import Mode, Settings
+from pipeline.supervisor.topology import Topology
+
+ROLES = ("feed", "strategy", "risk")
+READERS = ("strategy", "risk")
+_BY_NEED = ("strategy", "risk", "feed")  # who chooses a CPU first
+
+Spin = Literal["bare", "yield"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where one process runs."""
+
+    cpus: tuple[int, ...]
+    spin: Spin = "yield"  # how it spins where its mode spins at all
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where everybody runs, and what a person should know about it."""
+
+    roles: Mapping[str, Seat]
+    supervisor: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def plan(topology: Topology, settings: Settings) -> Plan:
+    """Return the plan of a run.
+
+    [pinning] is honoured or refused; who is not named there gets a CPU of the rest, on a
+    physical core of its own as long as there are any, the first CPU being left to the system.
+    Raises SettingsError when a CPU cannot be used or a bare spinner has none of its own.
+    """
+    cpus = _choose_cpus(topology, _explicit(topology, settings))
+    spin, notes = _choose_spin(topology, settings, cpus)
+    roles = {role: Seat(cpus[role], spin if role in READERS else "yield") for role in ROLES}
+    rest = set(topology.allowed).difference(*(cpus[role] for role in READERS))
+    return Plan(
+        roles=roles,
+        supervisor=tuple(sorted(rest)) or topology.allowed[:1],
+        notes=(*notes, *_sibling_notes(topology, settings, cpus), *_isolated_notes(topology, cpus)),
+    )
+
+
+# CPUs ----------------------------------------------------------------------------------------
+
+
+def _explicit(topology: Topology, settings: Settings) -> dict[str, tuple[int, ...]]:
+    """Return the CPUs that [pinning] names."""
+    usable = {*topology.allowed, *topology.isolated}
+    named: dict[str, tuple[int, ...]] = {}
+    for role in ROLES:
+        cpus: tuple[int, ...] | None = getattr(settings.pinning, role)
+        if cpus is None:
+            continue
+        refused = sorted(set(cpus) - usable)
+        if refused:
+            raise SettingsError(
+                explain(
+                    f"pinning.{role} = {list(cpus)}: this run may not use {refused}",
+                    rule=f"a process is pinned to CPUs this run may use: {sorted(usable)}",
+                    cure=f"correct pinning.{role}, or widen the run's CPUs (taskset, cgroup)",
+                )
+            )
+        named[role] = cpus
+    return named
+
+
+def _choose_cpus(
+    topology: Topology, named: dict[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    chosen = dict(named)
+    for role in _BY_NEED:
+        if role not in chosen:
+            best = min(topology.allowed, key=lambda cpu: _crowd(topology, chosen, cpu))
+            chosen[role] = (best,)
+    return chosen
+
+
+def _crowd(
+    topology: Topology, chosen: Mapping[str, tuple[int, ...]], cpu: int
+) -> tuple[int, int, int, int, int, int]:
+    """Return what speaks against ``cpu`` for one more process, weightiest first."""
+    core = topology.core_of[cpu]
+    here = [role for role, cpus in chosen.items() if cpu in cpus]
+    beside = [r for r, cpus in chosen.items() if core in {topology.core_of[c] for c in cpus}]
+    return (
+        "strategy" in here,
+        len(here),
+        sum(role in READERS for role in beside),
+        cpu == topology.allowed[0],  # the kernel's own work gathers there
+        len(beside),
+        cpu,
+    )
+
+
+# Spinning ------------------------------------------------------------------------------------
+
+
+def _choose_spin(
+    topology: Topology, settings: Settings, cpus: Mapping[str, tuple[int, ...]]
+) -> tuple[Spin, list[str]]:
+    wanted = settings.waiting.spin
+    if settings.waiting.mode is not Mode.POLL or wanted == "yield":
+        return "yield", []
+    obstacle = _obstacle(topology, cpus)
+    if obstacle is None:
+        return "bare", []
+    if wanted == "auto" or settings.channels.lockstep:
+        return "yield", [f"strategy and risk yield between polls: {obstacle}"]
+    raise SettingsError(
+        explain(
+            f'waiting.spin = "bare" in poll mode: {obstacle}',
+            rule="a bare spinner has a CPU of its own, and one more is left for everybody else",
+            cure='set waiting.spin = "auto", or waiting.mode = "callback", or give the run more '
+            "CPUs and each process its own in [pinning]",
+        )
+    )
+
+
+def _obstacle(topology: Topology, cpus: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return why strategy and risk cannot both spin bare; None when they can."""
+    needed = len(READERS) + 1
+    usable = set(topology.allowed).union(*cpus.values())
+    if len(usable) < needed:
+        return f"{len(READERS)} spinners need {needed} CPUs, this run has {len(usable)}"
+    if topology.quota_cpus is not None and topology.quota_cpus < needed:
+        return (
+            f"{len(READERS)} spinners need {needed} CPUs, "
+            f"the cgroup grants this run the time of {topology.quota_cpus:g}"
+        )
+    for role in READERS:
+        others = {cpu for other in ROLES if other != role for cpu in cpus[other]}
+        if others.issuperset(cpus[role]):
+            return f"{role} on {list(cpus[role])} has no CPU that no other process uses"
+    return None
+
+
+# Notes ---------------------------------------------------------------------------------------
+
+
+def _sibling_notes(
+    topology: Topology, settings: Settings, cpus: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    if settings.waiting.mode is not Mode.POLL:
+        return []
+    strategy, risk = (set(cpus[role]) for role in READERS)
+    cores = [{topology.core_of[cpu] for cpu in own} for own in (strategy, risk)]
+    if strategy & risk or not cores[0] & cores[1]:
+        return []
+    return [
+        f"strategy on {sorted(strategy)} and risk on {sorted(risk)} share a physical core: "
+        "each slows the other down while both spin"
+    ]
+
+
+def _isolated_notes(topology: Topology, cpus: Mapping[str, tuple[int, ...]]) -> list[str]:
+    idle = sorted(set(topology.isolated).difference(*cpus.values()))
+    if not idle:
+        return []
+    return [f"CPUs {idle} are isolated from the scheduler and unused: [pinning] may name them"]

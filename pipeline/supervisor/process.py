@@ -1,0 +1,181 @@
+"""The supervisor: starts risk, strategy and feed, pins them, watches them, stops them in order.
+
+It imports a child's room only inside the child, holds no position and reads no tick, so that
+there is little in it that can fail. Stopping: strategy first (no new signals), then risk (closes
+the position, exports the results), then the feed (risk wants the last price until then).
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Mapping
+from multiprocessing import connection
+from multiprocessing.context import ForkProcess
+from time import monotonic_ns
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.channels.line import FEED, READER_NAMES, RISK, STRATEGY, Watch, declare_gone
+from pipeline.channels.readers import Readers
+from pipeline.channels.rundir import own_run
+from pipeline.runtime import boundary
+from pipeline.runtime.exit_codes import ExitCode, describe
+from pipeline.runtime.logs import ChildLogs
+from pipeline.runtime.stopping import KEYBOARD_INTERRUPT, Stop, signal_of, stop_on_signals
+from pipeline.settings import Settings
+from pipeline.supervisor.plan import Plan, plan
+from pipeline.supervisor.restarts import on_death, on_hang
+from pipeline.supervisor.topology import read_topology
+
+log = logging.getLogger("supervisor")
+
+START_ORDER = (RISK, STRATEGY, FEED)
+STOP_ORDER = (STRATEGY, RISK, FEED)
+TURN_SECONDS = 0.05
+
+Beats = Mapping[str, NDArray[np.void]]
+OnTurn = Callable[[Beats], None]
+
+
+def supervise(settings: Settings, *, logs: ChildLogs, on_turn: OnTurn | None = None) -> ExitCode:
+    """Run the pipeline until it ends or a signal asks to stop; leave nothing behind.
+
+    ``on_turn`` is called with the newest heartbeats about twenty times a second.
+    """
+    arrangement = plan(read_topology(), settings)
+    for note in arrangement.notes:
+        log.info("%s", note)
+    with (
+        own_run(settings.run_directory, READER_NAMES, log.warning) as readers,
+        stop_on_signals() as stop,
+    ):
+        crew = _Crew(settings, arrangement, logs, readers)
+        try:
+            crew.start()
+            return crew.watch(stop, on_turn)
+        finally:
+            crew.kill_all()
+
+
+class _Crew:
+    """The three children and what became of them."""
+
+    def __init__(
+        self, settings: Settings, arrangement: Plan, logs: ChildLogs, readers: Readers
+    ) -> None:
+        self._settings = settings
+        self._plan = arrangement
+        self._logs = logs
+        self._readers = readers
+        self._watch = Watch(settings.run_directory)
+        self._living: dict[str, ForkProcess] = {}
+        self._hung: set[str] = set()
+        self._code = ExitCode.OK
+        self._stop_wanted = False
+        self._stopping = False
+
+    def start(self) -> None:
+        """Fork every role."""
+        fork = multiprocessing.get_context("fork")
+        for role in START_ORDER:
+            child = fork.Process(target=self._child, args=(role,), name=role)
+            with self._logs.forking(role):
+                child.start()
+            self._living[role] = child
+
+    def _child(self, role: str) -> None:
+        place = self._plan.roles[role]
+        self._logs.install(role, self._settings.run.log_level)
+
+        def run() -> ExitCode:
+            room = importlib.import_module(f"pipeline.{role}.process")
+            code: ExitCode = room.run(self._settings, spin_bare=place.spin == "bare")
+            return code
+
+        sys.exit(boundary.run_child(role, run, cpus=place.cpus))
+
+    def watch(self, stop: Stop, on_turn: OnTurn | None) -> ExitCode:
+        """Turn until every child has ended; begin to stop when asked or when one must not be
+        missed."""
+        while self._living:
+            connection.wait([child.sentinel for child in self._living.values()], TURN_SECONDS)
+            self._bury()
+            self._kill_the_hung()
+            if on_turn is not None:
+                on_turn(self._watch.latest())
+            if stop.requested:
+                self._stop_in_order(stop.reason)
+                return ExitCode.INTERRUPTED if stop.reason == KEYBOARD_INTERRUPT else self._code
+            if self._stop_wanted:
+                self._stop_in_order("Stop Requested")
+        if on_turn is not None:
+            on_turn(self._watch.latest())
+        return self._code
+
+    def _bury(self) -> None:
+        for role, child in list(self._living.items()):
+            if child.exitcode is None:
+                continue
+            child.join()
+            del self._living[role]
+            self._logs.child_ended(role)
+            self._judge(role, child.exitcode)
+
+    def _judge(self, role: str, returncode: int) -> None:
+        declare_gone(self._readers, role)
+        if returncode == ExitCode.OK:
+            log.info("%s ended", role)
+            return
+        hung = role in self._hung
+        verdict = on_hang(role) if hung else on_death(role, returncode, stopping=self._stopping)
+        log.error("%s died: %s. %s", role, describe(returncode), verdict.meaning)
+        if self._code is ExitCode.OK:
+            self._code = verdict.exit_code
+        self._stop_wanted |= verdict.stop
+
+    def _kill_the_hung(self) -> None:
+        beats = self._watch.latest()
+        for role, child in self._living.items():
+            if role not in beats:
+                continue
+            age_s = (monotonic_ns() - int(beats[role]["beat_ns"][0])) / 1e9
+            if (
+                age_s > self._settings.run.hang_seconds_max
+                and int(beats[role]["pid"][0]) == child.pid
+            ):
+                log.error("%s has not finished a turn for %.0f s: killing it", role, age_s)
+                self._hung.add(role)
+                child.kill()
+                child.join()
+
+    def _stop_in_order(self, reason: str) -> None:
+        self._stopping = True
+        log.info("stopping: %s", reason)
+        for role in STOP_ORDER:
+            if role in self._living:
+                self._stop_one(role, self._living[role], reason)
+        self._bury()
+
+    def _stop_one(self, role: str, child: ForkProcess, reason: str) -> None:
+        assert child.pid is not None, "it was started"
+        os.kill(child.pid, signal_of(reason))
+        child.join(self._settings.run.stop_seconds_max)
+        if child.exitcode is None:
+            log.error(
+                "%s did not stop within %g s: killing it", role, self._settings.run.stop_seconds_max
+            )
+            child.kill()
+            child.join()
+        declare_gone(self._readers, role)
+
+    def kill_all(self) -> None:
+        """Leave no child behind, whatever happened."""
+        for child in self._living.values():
+            child.kill()
+            child.join()
+        self._watch.close()

@@ -1,0 +1,93 @@
+"""What follows when a process of the run ends or hangs. Everything about that lives here.
+
+    feed      any death              risk closes every position ("stale_feed"), and the run ends
+    strategy  failed, not loadable   stop in order: risk closes every position
+              any other death        carry on: no new entries, risk guards what is open (I5)
+    risk      any death              stop at once: nobody guards what is open
+
+Who hangs is killed and then counts as dead. No process is started again within a run: the run's
+exit code says whether a restart helps, and starting again is the recovery path (I6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline.runtime.exit_codes import ExitCode, named
+from pipeline.runtime.stopping import STOP_RETURNCODES
+
+
+class Action(StrEnum):
+    """What the supervisor does about the processes that are left."""
+
+    CARRY_ON = "carry on"
+    FLATTEN = "risk flattens and ends, the others end after it"
+    STOP_IN_ORDER = "stop in order"
+    STOP_AT_ONCE = "stop at once"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do, what it means for a person, and how the run ends because of it."""
+
+    action: Action
+    meaning: str
+    exit_code: ExitCode  # OK = this does not change how the run ends
+    reason: str = ""  # of the trades that FLATTEN closes
+
+    @property
+    def stop(self) -> bool:
+        """True when the supervisor itself stops the others; FLATTEN is left to risk."""
+        return self.action in (Action.STOP_IN_ORDER, Action.STOP_AT_ONCE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    action: Action
+    meaning: str
+    reason: str = ""
+
+
+_ENDED_WELL = _Policy(Action.CARRY_ON, "it ended as it should")
+_STALE = _Policy(Action.FLATTEN, "Risk closes every position and the run ends", "stale_feed")
+_GUARDED = _Policy(Action.CARRY_ON, "No new entries; risk guards the open positions by its rules")
+_GIVEN_UP = _Policy(Action.STOP_IN_ORDER, "Risk closes every position and the run ends")
+_UNGUARDED = _Policy(
+    Action.STOP_AT_ONCE,
+    "OPEN POSITIONS ARE UNGUARDED: look at them in the broker's terminal now",
+)
+
+_ON_DEATH = {"feed": _STALE, "strategy": _GUARDED, "risk": _UNGUARDED}
+_ON_CODE = {
+    ("strategy", ExitCode.STRATEGY_FAILED): _GIVEN_UP,
+    ("strategy", ExitCode.BAD_STRATEGY): _GIVEN_UP,
+}
+_CODE_OF_HANG = {
+    "feed": ExitCode.CHILD_DIED,
+    "strategy": ExitCode.STRATEGY_FAILED,  # on_tick never returned
+    "risk": ExitCode.CHILD_DIED,
+}
+
+
+def on_death(role: str, returncode: int, *, stopping: bool = False) -> Verdict:
+    """Return what follows when ``role`` ended with ``returncode`` (negative: killed by a signal).
+
+    ``stopping`` says that the supervisor had asked it to stop. The run ends with the code that
+    the process named itself, CHILD_DIED where it could name none.
+    """
+    stopped_before_it_ran = stopping and returncode in STOP_RETURNCODES
+    if returncode == ExitCode.OK or stopped_before_it_ran:
+        return _verdict(_ENDED_WELL, ExitCode.OK)
+    code = named(returncode) or ExitCode.CHILD_DIED
+    special = (role, code)
+    return _verdict(_ON_CODE[special] if special in _ON_CODE else _ON_DEATH[role], code)
+
+
+def on_hang(role: str) -> Verdict:
+    """Return what follows when ``role`` missed its heartbeats and was killed for it."""
+    return _verdict(_ON_DEATH[role], _CODE_OF_HANG[role])
+
+
+def _verdict(policy: _Policy, code: ExitCode) -> Verdict:
+    return Verdict(policy.action, policy.meaning, code, policy.reason)

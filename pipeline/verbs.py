@@ -1,0 +1,294 @@
+"""What each verb of the command line does: gather settings, call one room, say what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import multiprocessing
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import date, datetime, timedelta
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import TextIO, cast
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.backtest import backtest as run_backtest
+from pipeline.brokers.recorded.files import read_ticks, write_ticks
+from pipeline.display import Display
+from pipeline.errors import PortInUse, TickpipeError, UsageError, explain
+from pipeline.results.files import read_results
+from pipeline.results.parameters import settings_rows
+from pipeline.runtime import boundary
+from pipeline.runtime.exit_codes import ExitCode
+from pipeline.runtime.logs import ChildLogs, LineHandler, log_only_to
+from pipeline.runtime.stopping import leave_terminal_group
+from pipeline.settings import Settings, load_secrets, load_settings
+from pipeline.simulator.generator import generate_day
+from pipeline.simulator.process import run as run_simulator
+from pipeline.strategy.contract import IST
+from pipeline.strategy.loading import load_strategy
+from pipeline.supervisor.process import supervise
+
+DEFAULT_CONFIG = Path("configs/paper.toml")
+SIMULATOR_START_SECONDS_MAX = 20.0
+
+console = Console()
+
+
+def default_config() -> Path:
+    """Return configs/paper.toml: here, else in the checkout, else where it was installed."""
+    places = [
+        DEFAULT_CONFIG,
+        Path(__file__).resolve().parent.parent / DEFAULT_CONFIG,
+        Path(sys.prefix) / "share/tickpipe" / DEFAULT_CONFIG,
+    ]
+    return next((place for place in places if place.exists()), DEFAULT_CONFIG)
+
+
+# Trading -------------------------------------------------------------------------------------
+
+
+def run(options: argparse.Namespace) -> ExitCode:
+    settings = _settings(options)
+    if options.role is None:
+        return _supervise(settings, ticks_total=None)
+    room = importlib.import_module(f"pipeline.{options.role}.process")
+    log_only_to(LineHandler(sys.stderr), options.role, settings.run.log_level)
+    return boundary.guard(options.role, lambda: room.run(settings))
+
+
+def replay(options: argparse.Namespace) -> ExitCode:
+    if options.speed is not None and not options.through_simulator:
+        raise UsageError(
+            explain(
+                f"--speed {options.speed:g} without --through-simulator",
+                rule="only the simulator keeps the recording's own time",
+                cure="add --through-simulator, or leave --speed out",
+            )
+        )
+    overrides = [f"channels.lockstep={str(not options.free_running).lower()}"]
+    if not options.through_simulator:
+        overrides += ['feed.broker="recorded"', f'feed.recording="{options.file}"']
+        settings = _settings(options, overrides)
+        total = len(read_ticks(options.file, settings.instruments))
+        return _supervise(settings, total)
+    return _through_simulator(options, overrides, options.speed)
+
+
+def _through_simulator(
+    options: argparse.Namespace, overrides: Sequence[str], speed: float | None
+) -> ExitCode:
+    settings = _settings(options, overrides)
+    total = len(read_ticks(options.file, settings.instruments))
+    with _simulator(options.file, settings, speed) as port:
+        where = [
+            'feed.broker="smartapi"',
+            f'feed.url="ws://127.0.0.1:{port}/smart-stream"',
+            'feed.credentials="simulator"',
+        ]
+        return _supervise(_settings(options, [*overrides, *where]), total)
+
+
+def demo(options: argparse.Namespace) -> ExitCode:
+    """Generate a day, send it through a real WebSocket, and show what the pipeline does."""
+    if not options.seconds > 0:
+        raise UsageError(
+            explain(
+                f"--seconds {options.seconds:g}",
+                rule="the day takes some time",
+                cure="for example --seconds 15",
+            )
+        )
+    folder = (options.results or Path("results")) / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    options.results, options.file = folder, folder / "day.csv"
+    settings = _settings(options)
+    lot_size = settings.instruments[0].lot_size
+    day = generate_day(seed=options.seed, date=_last_weekday(), lot_size=lot_size)
+    write_ticks(options.file, day)
+    ticks = read_ticks(options.file, settings.instruments)
+    console.print(f"generated {len(ticks):,} ticks in {options.file} (seed {options.seed})")
+    day_s = int(ticks["ts_event_ns"][-1] - ticks["ts_event_ns"][0]) / 1e9
+    return _through_simulator(options, [], day_s / options.seconds)
+
+
+def _supervise(settings: Settings, ticks_total: int | None) -> ExitCode:
+    """Run the pipeline with its display and print the summary."""
+    load_strategy(settings.strategy)  # its mistakes are told before anything starts
+    if settings.feed.broker == "smartapi":
+        load_secrets(settings.feed, os.environ)
+    before = _result_files(settings)
+    logs = ChildLogs(cast(TextIO, _Stderr()))
+    log_only_to(logs.lines, "supervisor", settings.run.log_level)
+    with ExitStack() as stack:
+        stack.callback(logs.close)
+        display = None
+        if console.is_terminal:
+            display = stack.enter_context(Display(settings, console, ticks_total))
+        code = supervise(settings, logs=logs, on_turn=display)
+    for path in sorted(_result_files(settings) - before):
+        print_summary(path)
+    return code
+
+
+def backtest(options: argparse.Namespace) -> ExitCode:
+    settings = _settings(options)
+    ticks = read_ticks(options.file, settings.instruments)
+    started = time.perf_counter()
+    result = run_backtest(settings, ticks)
+    seconds = time.perf_counter() - started
+    path = result.write(settings, source=str(options.file))
+    print_summary(path)
+    console.print(f"{len(ticks):,} ticks in {seconds:.3f} s: {len(ticks) / seconds:,.0f} ticks/s")
+    if result.failed is not None:
+        raise result.failed
+    return ExitCode.OK
+
+
+def print_summary(path: Path) -> None:
+    """Print the first block of a results file, settings left out, and where it is."""
+    parameters, trades = read_results(path)
+    table = Table(box=None, show_header=False)
+    for name, value in parameters.items():
+        if "." not in name:
+            table.add_row(name, value)
+    console.print(table)
+    console.print(f"{len(trades)} trades in {path}", soft_wrap=True)
+
+
+def _result_files(settings: Settings) -> set[Path]:
+    return set(settings.run.results_dir.glob("forward_test_results_*.csv"))
+
+
+# Simulation ----------------------------------------------------------------------------------
+
+
+def simulate(options: argparse.Namespace) -> ExitCode:
+    settings = _settings(options)
+    log_only_to(LineHandler(sys.stderr), "simulator", settings.run.log_level)
+    ticks = read_ticks(options.file, settings.instruments)
+    return run_simulator(ticks, settings.instruments, port=options.port, speed=options.speed)
+
+
+def generate(options: argparse.Namespace) -> ExitCode:
+    day = _last_weekday() if options.date is None else _date(options.date)
+    ticks = generate_day(
+        seed=options.seed,
+        date=day,
+        instruments=options.instruments,
+        ticks_per_instrument=options.ticks,
+    )
+    symbols = [f"SYM-{n}" for n in range(1, options.instruments + 1)]
+    count = write_ticks(options.file, ticks, symbols if len(symbols) > 1 else None)
+    console.print(f"wrote {count:,} ticks of {day} to {options.file}", soft_wrap=True)
+    return ExitCode.OK
+
+
+@contextmanager
+def _simulator(file: Path, settings: Settings, speed: float | None) -> Iterator[int]:
+    """Run a simulator as a child on a free port; yield the port; leave no child behind."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(
+        target=_simulator_child, args=(file, settings, speed, theirs), name="simulator"
+    )
+    child.start()
+    theirs.close()
+    try:
+        if not ours.poll(SIMULATOR_START_SECONDS_MAX):
+            raise PortInUse("the simulator did not start listening; see its message above")
+        yield ours.recv()
+    except EOFError:
+        raise TickpipeError("the simulator ended before it listened; see its message above") from (
+            None
+        )
+    finally:
+        child.terminate()
+        child.join(settings.run.stop_seconds_max)
+        child.kill()
+        child.join()
+
+
+def _simulator_child(file: Path, settings: Settings, speed: float | None, port: Pipe) -> None:
+    leave_terminal_group()
+    log_only_to(LineHandler(sys.stderr), "simulator", "WARNING")
+    ticks = read_ticks(file, settings.instruments)
+
+    def serve() -> ExitCode:
+        return run_simulator(
+            ticks, settings.instruments, port=0, speed=speed, ready=port.send, keep=True
+        )
+
+    sys.exit(boundary.guard("simulator", serve))
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            explain(
+                f"--date {text}: {error}", rule="a date is YYYY-MM-DD", cure="--date 2026-01-05"
+            )
+        ) from None
+
+
+def _last_weekday() -> date:
+    day = datetime.now(IST).date()
+    while day.weekday() >= 5:
+        day -= timedelta(days=1)
+    return day
+
+
+# Settings ------------------------------------------------------------------------------------
+
+
+def check_config(options: argparse.Namespace) -> ExitCode:
+    settings = _settings(options)
+    load_strategy(settings.strategy)
+    console.print(f"{options.config} is right", soft_wrap=True)
+    return ExitCode.OK
+
+
+def show_config(options: argparse.Namespace) -> ExitCode:
+    settings = _settings(options)
+    for name, value in settings_rows(settings):
+        console.print(f"{name} = {value}", markup=False, highlight=False, soft_wrap=True)
+    return ExitCode.OK
+
+
+def version(options: argparse.Namespace) -> ExitCode:
+    console.print(f"tickpipe {options.number}", highlight=False)
+    if options.verbose:
+        console.print("channels: reference (pure Python), the only implementation of this version")
+        console.print(f"Python {platform.python_version()}, numpy {np.__version__}")
+        console.print(f"{platform.platform()}, CPUs {sorted(os.sched_getaffinity(0))}")
+    return ExitCode.OK
+
+
+def _settings(options: argparse.Namespace, overrides: Sequence[str] = ()) -> Settings:
+    """Load the configuration with what the command line changes of it, the verb's own last."""
+    changes = [*options.set]
+    if getattr(options, "mode", None):
+        changes.append(f'waiting.mode="{options.mode}"')
+    if getattr(options, "results", None):
+        changes.append(f'run.results_dir="{options.results}"')
+    return load_settings(options.config, [*changes, *overrides])
+
+
+class _Stderr(io.TextIOBase):
+    """Standard error as it is now: the display takes its place while it is shown."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()

@@ -1,0 +1,186 @@
+"""What tests of risk and results share: settings, ticks, signals, orders, fills, trades."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.brokers.contract import Fill, Order, Side
+from pipeline.brokers.paper.orders import PaperGateway
+from pipeline.records import SIGNAL, TICK, Action
+from pipeline.results.trades import Trade
+from pipeline.risk.desk import Desk
+from pipeline.risk.hours import IST
+from pipeline.risk.ledger import MEMORY, Ledger
+from pipeline.risk.rows import SignalRow
+from pipeline.risk.session import RiskSession
+from pipeline.settings import Settings, load_settings
+
+GUIDE = Path(__file__).resolve().parent.parent / "configs" / "guide.toml"
+LOT = 75
+GATES = "session.gates=true"
+HOURS = ('session.start="09:15"', GATES)  # entries 09:20-15:10, flat from 15:10
+
+
+def guide(*overrides: str) -> Settings:
+    """Return the guide's settings with ``overrides`` ("section.key=value")."""
+    return load_settings(GUIDE, overrides)
+
+
+def two_instruments(*overrides: str) -> Settings:
+    """Return the guide's settings for a second instrument of lot 50 as well."""
+    settings = guide(*overrides)
+    second = {"symbol": "OTHER-OPTION", "token": "2", "lot_size": 50}
+    other = settings.instruments[0].model_copy(update=second)
+    return settings.model_copy(update={"instruments": (*settings.instruments, other)})
+
+
+def at(clock: str, day: str = "2025-10-01") -> int:
+    """Return the exchange time of ``clock`` (HH:MM:SS, IST) in epoch ns."""
+    moment = datetime.fromisoformat(f"{day} {clock}").replace(tzinfo=IST)
+    return int(moment.timestamp()) * 1_000_000_000
+
+
+def e4_of(price: float | str) -> int:
+    return int(Decimal(str(price)) * 10_000)
+
+
+def tick(
+    seq: int, price: float | str, clock: str = "10:00:00", *, instrument: int = 0, **more: Any
+) -> tuple[int, ...]:
+    """Return a row of records.TICK as a tuple; ``price`` in ₹."""
+    values = {
+        "seq": seq,
+        "ts_event_ns": at(clock),
+        "ts_recv_ns": seq * 1_000,
+        "price_e4": e4_of(price),
+        "instrument": instrument,
+    } | more
+    return tuple(values[name] if name in values else 0 for name in TICK.names or ())
+
+
+def tick_array(*rows: tuple[int, ...]) -> NDArray[np.void]:
+    return np.array(list(rows), TICK)
+
+
+def signal(
+    seq: int, action: Action = Action.BUY, *, tick_seq: int = 1, reason: str = "", **more: Any
+) -> SignalRow:
+    """Return a row of records.SIGNAL as a tuple."""
+    values: dict[str, Any] = dict.fromkeys(SignalRow._fields, 0)
+    values |= {"seq": seq, "tick_seq": tick_seq, "action": int(action), "reason": reason.encode()}
+    return SignalRow(**(values | more))
+
+
+def signal_array(*rows: SignalRow) -> NDArray[np.void]:
+    return np.array(list(rows), SIGNAL)
+
+
+def order(
+    side: Side = Side.BUY, quantity: int = LOT, price: float | str = 100, **more: Any
+) -> Order:
+    values: dict[str, Any] = {
+        "order_id": f"{side}{quantity}",
+        "instrument": 0,
+        "symbol": "NIFTY-OPTION",
+        "side": side,
+        "quantity": quantity,
+        "price_e4": e4_of(price),
+        "position_id": 1,
+        "reason": "why",
+        "tick_seq": 1,
+        "ts_event_ns": at("10:00:00"),
+    }
+    return Order(**(values | more))
+
+
+def fill(of: Order, quantity: int | None = None, price: float | str | None = None) -> Fill:
+    """Return a fill of the order, in full and at its price unless told otherwise."""
+    price_e4 = of.price_e4 if price is None else e4_of(price)
+    return Fill(
+        order_id=of.order_id,
+        quantity=of.quantity if quantity is None else quantity,
+        price_e4=price_e4,
+        slippage_e4=abs(price_e4 - of.price_e4),
+        ts_event_ns=of.ts_event_ns,
+    )
+
+
+def trade(net: float | str, *, trade_id: int = 1, charges: float | str = 0, **more: Any) -> Trade:
+    """Return a trade of one share bought at 100 ₹ that nets ``net`` ₹."""
+    gross = Decimal(str(net)) + Decimal(str(charges))
+    values: dict[str, Any] = {
+        "trade_id": trade_id,
+        "position_id": trade_id,
+        "symbol": "NIFTY-OPTION",
+        "product": "INTRADAY",
+        "quantity": 1,
+        "entry_ns": at("10:00:00"),
+        "exit_ns": at("10:01:30"),
+        "entry_price_e4": e4_of(100),
+        "exit_price_e4": e4_of(100) + int(gross * 10_000),
+        "gross_pnl": gross,
+        "entry_charges": Decimal(0),
+        "exit_charges": Decimal(str(charges)),
+        "slippage": Decimal(0),
+        "mae": Decimal(0),
+        "mfe": Decimal(0),
+        "exit_reason": "Take Profit 1",
+        "entry_seq": 1,
+        "exit_seq": 2,
+        "entry_order_id": "251001N0001E0",
+        "exit_order_id": "251001N0001X1",
+        "tick_to_signal_ns": 0,
+        "signal_to_order_ns": 0,
+    }
+    return Trade(**(values | more))
+
+
+class Recorder:
+    """A paper gateway that remembers; ``silent`` ones answer no order with a fill."""
+
+    def __init__(self, ledger: Ledger, *, silent: bool = False) -> None:
+        self.orders: list[Order] = []
+        self.in_ledger_when_sent: list[bool] = []
+        self._ledger = ledger
+        self._paper = PaperGateway(0)
+        self._silent = silent
+
+    def send(self, order: Order) -> Sequence[Fill]:
+        self.in_ledger_when_sent.append(order in [known for known, _ in self._ledger.orders()])
+        self.orders.append(order)
+        return () if self._silent else self._paper.send(order)
+
+
+class Trading:
+    """A desk with everything it needs, in memory."""
+
+    def __init__(self, settings: Settings, *, silent: bool = False) -> None:
+        self.ledger = Ledger.open(MEMORY)
+        self.gateway = Recorder(self.ledger, silent=silent)
+        self.session = RiskSession(settings)
+        self.desk = Desk(self.session, self.ledger, self.gateway)
+
+    def tick(self, seq: int, price: float | str, *args: Any, **more: Any) -> None:
+        row = tick(seq, price, *args, **more)
+        self.desk.on_tick(row, row[2])
+
+    def buy(self, seq: int, price: float | str, *args: Any, signal_seq: int | None = None) -> None:
+        """Buy on tick ``seq`` at ``price``."""
+        row = tick(seq, price, *args)
+        number = seq if signal_seq is None else signal_seq
+        self.desk.on_signal(
+            signal(number, tick_seq=seq, ts_event_ns=row[1], ts_recv_ns=row[2]), row[2]
+        )
+        self.desk.on_tick(row, row[2])
+
+    @property
+    def exits(self) -> list[tuple[str, int]]:
+        """Reason and quantity of every trade so far."""
+        return [(trade.exit_reason, trade.quantity) for trade in self.ledger.trades()]

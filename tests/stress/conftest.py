@@ -1,0 +1,2 @@
+from tests.rig import channels as channels
+from tests.rig import processes as processes

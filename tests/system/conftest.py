@@ -1,0 +1,110 @@
+"""The command as a user runs it: real processes, real shared memory, real sockets."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pipeline.results.files import read_results
+from tests.system.golden import row_of
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GUIDE = ROOT / "configs" / "guide.toml"
+WAIT_SECONDS_MAX = 60.0
+
+
+@dataclass
+class Tickpipe:
+    """Starts ``python -m pipeline`` in an own folder and run directory."""
+
+    folder: Path
+    run_directory: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Start a verb and return the process; its output is text."""
+        command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process
+
+    def trade(self, verb: str, *arguments: object) -> subprocess.Popen[str]:
+        """Start a verb that trades, with the guide's configuration unless another is named."""
+        config = () if "--config" in arguments else ("--config", GUIDE)
+        directory = f'channels.directory="{self.run_directory}"'
+        return self.start(verb, *arguments, *config, "--results", self.results, "--set", directory)
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    def run(self, verb: str, *arguments: object) -> tuple[int, str]:
+        """Run a verb that trades to its end; return its exit code and everything it said."""
+        return finish(self.trade(verb, *arguments))
+
+    def trades(self) -> list[dict[str, str]]:
+        """Return the trade rows of the only results file."""
+        return self.results_file()[1]
+
+    def results_file(self) -> tuple[dict[str, str], list[dict[str, str]]]:
+        (path,) = self.results.glob("forward_test_results_*.csv")
+        return read_results(path)
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until ``condition`` holds; fail with ``what`` when it never does."""
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
+        while not condition():
+            assert time.monotonic() < deadline, f"waited {WAIT_SECONDS_MAX} s for {what}"
+            time.sleep(0.01)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for a process; return its exit code and its output."""
+    output, _ = process.communicate(timeout=WAIT_SECONDS_MAX * 2)
+    return process.returncode, output
+
+
+@pytest.fixture
+def tickpipe(tmp_path: Path) -> Iterator[Tickpipe]:
+    """Return a way to run the command; afterwards nothing of it may be left."""
+    run_directory = tmp_path / "shared"
+    command = Tickpipe(tmp_path, run_directory)
+    yield command
+    for process in command.started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert not run_directory.exists(), f"left behind: {sorted(run_directory.iterdir())}"
+
+
+@pytest.fixture
+def golden_day(shared_data: Path) -> Path:
+    """Return the recorded NIFTY option day of 2025-10-01."""
+    return shared_data / "nse_ticks" / "live_ticks_20251001_NIFTY_option.csv.gz"
+
+
+@pytest.fixture
+def golden_rows(shared_data: Path) -> list[tuple[str, ...]]:
+    """Return the exits that the guide's own program exported for that day."""
+    with (shared_data / "golden" / "trades_20251001.csv").open() as file:
+        return [
+            row_of(row | {"quantity": row["qty"], "exit_charges": row["commission"]})
+            for row in csv.DictReader(file)
+        ]

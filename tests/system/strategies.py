@@ -1,0 +1,72 @@
+"""Strategies that misbehave on purpose, or tell what they saw. Named in settings by file path."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from pipeline import Signal, Strategy, Tick
+from pipeline.settings import StrategySettings
+
+
+class WritesDown(Strategy):
+    """Writes every tick it is given into the file that its parameter names."""
+
+    def __init__(self, settings: StrategySettings) -> None:
+        self._file = Path(str(settings.parameters["file"])).open("w", buffering=1 << 16)  # noqa: SIM115
+
+    def on_tick(self, tick: Tick) -> None:
+        self._file.write(f"{tick.seq},{tick.ts_event_ns},{tick.price_e4}\n")
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
+class BuysOnce(Strategy):
+    """Buys on the first tick, holds, and leaves the rest to risk."""
+
+    bought = False
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        if self.bought:
+            return None
+        self.bought = True
+        return Signal.buy("first tick")
+
+
+class BuysThenRaises(BuysOnce):
+    """Buys on the first tick and raises on every tick after the tenth."""
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        if tick.seq > 10:
+            raise ZeroDivisionError("made up for a test")
+        return super().on_tick(tick)
+
+
+class BuysThenNonsense(BuysOnce):
+    """Buys on the first tick and then returns what is no signal."""
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        return super().on_tick(tick) or "BUY please"  # type: ignore[return-value]
+
+
+class BuysThenNeverReturns(BuysOnce):
+    """Buys on the first tick and is never heard of again."""
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        return super().on_tick(tick) or self.hang()
+
+    def hang(self) -> NoReturn:
+        while True:
+            time.sleep(3600)
+
+
+class BuysThenDies(BuysOnce):
+    """Buys on the first tick; its process is killed as with kill -9 on the tenth."""
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        if tick.seq == 10:
+            os.kill(os.getpid(), 9)
+        return super().on_tick(tick)

@@ -1,0 +1,51 @@
+"""A generated day gives one and the same list of trades, whichever way it is played.
+
+The trades that it must give are stored in data/; tests/system/golden.py wrote them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import Tickpipe
+from tests.system.golden import first_exit_seq, golden_trades, row_of, write_day
+
+WAYS = {
+    "backtest": ("backtest",),
+    "replay, poll": ("replay", "--mode", "poll"),
+    "replay, callback": ("replay", "--mode", "callback"),
+    "replay, adaptive": ("replay", "--mode", "adaptive"),
+    "WebSocket, poll": ("replay", "--through-simulator", "--mode", "poll"),
+    "WebSocket, callback": ("replay", "--through-simulator", "--mode", "callback"),
+}
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Path:
+    return write_day(tmp_path / "day.csv.gz")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_playing_a_day_gives_the_same_trades(
+    tickpipe: Tickpipe, day: Path, way: str
+) -> None:
+    verb, *options = WAYS[way]
+    code, output = tickpipe.run(verb, day, *options)
+    assert code == 0, output
+    assert [row_of(trade) for trade in tickpipe.trades()] == golden_trades()
+
+
+@pytest.mark.parametrize("verb", ["replay", "backtest"])
+def test_a_position_open_at_the_end_is_closed_at_the_last_tick_in_one_more_row(
+    tickpipe: Tickpipe, tmp_path: Path, verb: str
+) -> None:
+    cut = write_day(tmp_path / "cut.csv", ticks=first_exit_seq() - 1)
+    last_price = float(cut.read_text().splitlines()[-1].split(",")[1])
+    code, output = tickpipe.run(verb, cut)
+    assert code == 0, output
+    *before, last = [row_of(trade) for trade in tickpipe.trades()]
+    assert before == golden_trades()[: len(before)]
+    assert last[-1] == "Session End"
+    assert float(last[1]) == last_price

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import SettingsError
+from pipeline.settings import Settings, parse_settings
+from pipeline.supervisor.plan import READERS, ROLES, Plan, plan
+from pipeline.supervisor.topology import Topology
+
+PAPER = tomllib.loads(
+    (Path(__file__).resolve().parents[3] / "configs/paper.toml").read_text(encoding="utf-8")
+)
+
+
+def wanted(mode: str = "poll", spin: str = "auto", lockstep: bool = False, **pins: Any) -> Settings:
+    changes = {
+        "waiting": {"mode": mode, "spin": spin},
+        "channels": {"lockstep": lockstep},
+        "pinning": pins,
+    }
+    return parse_settings(PAPER | changes)
+
+
+def cores(count: int, **more: Any) -> Topology:
+    return Topology(tuple(range(count)), {cpu: cpu for cpu in range(count)}, **more)
+
+
+def threads(core_count: int) -> Topology:
+    """CPU n and n + core_count share core n, as Linux numbers them on Intel and AMD."""
+    cpus = range(2 * core_count)
+    return Topology(tuple(cpus), {cpu: cpu % core_count for cpu in cpus})
+
+
+def placed(made: Plan) -> dict[str, tuple[int, ...]]:
+    return {role: made.roles[role].cpus for role in ROLES}
+
+
+def spins(made: Plan) -> dict[str, str]:
+    return {role: made.roles[role].spin for role in ROLES}
+
+
+BARE = {"feed": "yield", "strategy": "bare", "risk": "bare"}
+YIELDING = {"feed": "yield", "strategy": "yield", "risk": "yield"}
+
+
+# Where each process runs ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["poll", "callback", "adaptive"])
+@pytest.mark.parametrize(
+    ("topology", "expected", "supervisor"),
+    [
+        (cores(1), {"feed": (0,), "strategy": (0,), "risk": (0,)}, (0,)),
+        (cores(2), {"feed": (0,), "strategy": (1,), "risk": (0,)}, (0,)),
+        (cores(3), {"feed": (0,), "strategy": (1,), "risk": (2,)}, (0,)),
+        (cores(4), {"feed": (3,), "strategy": (1,), "risk": (2,)}, (0, 3)),
+        (cores(8), {"feed": (3,), "strategy": (1,), "risk": (2,)}, (0, 3, 4, 5, 6, 7)),
+        (threads(2), {"feed": (3,), "strategy": (1,), "risk": (2,)}, (0, 3)),
+        (threads(4), {"feed": (3,), "strategy": (1,), "risk": (2,)}, (0, 3, 4, 5, 6, 7)),
+    ],
+    ids=["1", "2", "3", "4", "8", "2 with threads", "4 with threads"],
+)
+def test_the_automatic_plan(
+    mode: str, topology: Topology, expected: dict[str, tuple[int, ...]], supervisor: tuple[int, ...]
+) -> None:
+    made = plan(topology, wanted(mode))
+    assert placed(made) == expected
+    assert made.supervisor == supervisor
+
+
+def test_readers_get_cores_of_their_own_where_siblings_are_numbered_side_by_side() -> None:
+    topology = Topology((0, 1, 2, 3, 4, 5), {0: 0, 1: 0, 2: 2, 3: 2, 4: 4, 5: 4})
+    made = plan(topology, wanted())
+    assert {topology.core_of[made.roles[role].cpus[0]] for role in READERS} == {2, 4} or {
+        topology.core_of[made.roles[role].cpus[0]] for role in READERS
+    } == {0, 2}
+    assert not any("physical core" in note for note in made.notes)
+
+
+def test_the_plan_stays_within_the_allowed_cpus() -> None:
+    made = plan(Topology((5, 9), {5: 5, 9: 9}), wanted("callback"))
+    assert placed(made) == {"feed": (5,), "strategy": (9,), "risk": (5,)}
+    assert made.supervisor == (5,)
+
+
+def test_named_cpus_are_honoured_and_the_others_go_around_them() -> None:
+    made = plan(cores(4), wanted(strategy=[2, 3], feed=[1]))
+    assert placed(made) == {"feed": (1,), "strategy": (2, 3), "risk": (0,)}
+
+
+def test_an_isolated_cpu_may_be_named() -> None:
+    topology = Topology((0, 1), {0: 0, 1: 1, 2: 2, 3: 3}, isolated=(2, 3))
+    made = plan(topology, wanted(strategy=[2], risk=[3]))
+    assert placed(made) == {"feed": (1,), "strategy": (2,), "risk": (3,)}
+    assert spins(made) == BARE
+    assert made.notes == ()
+
+
+def test_unused_isolated_cpus_are_noted() -> None:
+    topology = Topology((0, 1), {0: 0, 1: 1, 2: 2}, isolated=(2,))
+    (note,) = plan(topology, wanted("callback")).notes
+    assert note == "CPUs [2] are isolated from the scheduler and unused: [pinning] may name them"
+
+
+def test_a_cpu_that_is_not_allowed_is_refused_with_rule_value_and_cure() -> None:
+    with pytest.raises(SettingsError) as refusal:
+        plan(cores(2), wanted(risk=[1, 7]))
+    assert str(refusal.value) == (
+        "pinning.risk = [1, 7]: this run may not use [7]\n"
+        "  rule: a process is pinned to CPUs this run may use: [0, 1]\n"
+        "  cure: correct pinning.risk, or widen the run's CPUs (taskset, cgroup)"
+    )
+
+
+# Who may spin bare ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("topology", [cores(3), cores(4), threads(2)])
+@pytest.mark.parametrize("spin", ["auto", "bare"])
+def test_readers_spin_bare_where_the_cpus_suffice(topology: Topology, spin: str) -> None:
+    assert spins(plan(topology, wanted(spin=spin))) == BARE
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_auto_yields_where_they_do_not_and_says_why(count: int) -> None:
+    made = plan(cores(count), wanted())
+    assert spins(made) == YIELDING
+    assert made.notes == (
+        f"strategy and risk yield between polls: 2 spinners need 3 CPUs, this run has {count}",
+    )
+
+
+def test_bare_is_refused_there_with_the_numbers() -> None:
+    with pytest.raises(SettingsError) as refusal:
+        plan(cores(2), wanted(spin="bare"))
+    message = str(refusal.value)
+    assert 'waiting.spin = "bare" in poll mode: 2 spinners need 3 CPUs, this run has 2' in message
+    assert "rule: a bare spinner has a CPU of its own" in message
+    assert 'cure: set waiting.spin = "auto"' in message
+
+
+def test_yield_yields_on_any_machine() -> None:
+    made = plan(cores(16), wanted(spin="yield"))
+    assert spins(made) == YIELDING
+    assert made.notes == ()
+
+
+@pytest.mark.parametrize("mode", ["callback", "adaptive"])
+def test_nobody_counts_as_spinning_in_the_other_modes(mode: str) -> None:
+    made = plan(cores(1), wanted(mode, spin="bare"))
+    assert spins(made) == YIELDING
+    assert made.notes == ()
+
+
+def test_lockstep_yields_rather_than_refuse() -> None:
+    made = plan(cores(2), wanted(spin="bare", lockstep=True))
+    assert spins(made) == YIELDING
+    assert "2 spinners need 3 CPUs" in made.notes[0]
+
+
+def test_lockstep_spins_bare_where_the_cpus_suffice() -> None:
+    assert spins(plan(cores(3), wanted(lockstep=True))) == BARE
+
+
+@pytest.mark.parametrize(("quota", "bare"), [(2.5, False), (3.0, True), (None, True)])
+def test_a_container_with_less_time_than_spinners_need_yields(
+    quota: float | None, bare: bool
+) -> None:
+    made = plan(cores(8, quota_cpus=quota), wanted())
+    assert spins(made) == (BARE if bare else YIELDING)
+
+
+def test_a_container_with_too_little_time_refuses_bare_with_the_numbers() -> None:
+    with pytest.raises(
+        SettingsError, match=r"need 3 CPUs, the cgroup grants this run the time of 1\.5"
+    ):
+        plan(cores(8, quota_cpus=1.5), wanted(spin="bare"))
+
+
+@pytest.mark.parametrize(
+    ("pins", "who"),
+    [
+        ({"strategy": [1], "risk": [1]}, r"strategy on \[1\]"),
+        ({"strategy": [1], "risk": [1, 2]}, r"strategy on \[1\]"),
+        ({"strategy": [1, 2], "risk": [2]}, r"risk on \[2\]"),
+        ({"strategy": [1], "risk": [2], "feed": [2]}, r"risk on \[2\]"),
+    ],
+)
+def test_a_bare_spinner_that_shares_its_cpu_by_name_is_refused(
+    pins: dict[str, list[int]], who: str
+) -> None:
+    with pytest.raises(SettingsError, match=who + " has no CPU that no other process uses"):
+        plan(cores(4), wanted(spin="bare", **pins))
+    assert spins(plan(cores(4), wanted(**pins))) == YIELDING
+
+
+def test_spinners_on_one_physical_core_are_noted() -> None:
+    made = plan(threads(4), wanted(strategy=[1], risk=[5]))
+    assert spins(made) == BARE
+    assert made.notes == (
+        "strategy on [1] and risk on [5] share a physical core: "
+        "each slows the other down while both spin",
+    )
+
+
+# Every machine -------------------------------------------------------------------------------
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Topology:
+    allowed = sorted(draw(st.sets(st.integers(0, 15), min_size=1, max_size=16)))
+    sharing = draw(st.sampled_from([16, 8, 4]))
+    return Topology(tuple(allowed), {cpu: cpu % sharing for cpu in allowed})
+
+
+@given(topology=machines(), mode=st.sampled_from(["poll", "callback"]))
+def test_the_automatic_plan_of_any_machine_is_sound(topology: Topology, mode: str) -> None:
+    made = plan(topology, wanted(mode))
+    cpus = placed(made)
+    used = [cpu for each in cpus.values() for cpu in each]
+    assert set(used) | set(made.supervisor) <= set(topology.allowed)
+    assert made.supervisor
+    if len(topology.allowed) >= 2:
+        assert cpus["strategy"] != cpus["risk"]
+    if len(topology.allowed) >= 4:
+        assert len(set(used)) == 3
+        assert topology.allowed[0] not in used
+    if len(set(topology.core_of.values())) >= 3:
+        assert topology.core_of[cpus["strategy"][0]] != topology.core_of[cpus["risk"][0]]
+    bare = mode == "poll" and len(topology.allowed) >= 3
+    assert spins(made) == (BARE if bare else YIELDING)
