@@ -75,10 +75,12 @@ class Display:
             parts.append(f"P&L ₹{equity - initial:+,.2f}")
         return Text("  ·  ".join(parts), style="bold")
 
-    def _progress(self, beats: Beats) -> list[ProgressBar]:
+    def _progress(self, beats: Beats) -> list[Table]:
         if not self._total:
             return []
-        return [ProgressBar(total=self._total, completed=_value(beats, FEED, "ticks"), width=80)]
+        line = Table.grid()  # a bar alone does not end its line
+        line.add_row(ProgressBar(self._total, _value(beats, FEED, "ticks"), width=80))
+        return [line]
 
     def _processes(self, beats: Beats) -> Table:
         table = Table(box=None, pad_edge=False)

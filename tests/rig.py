@@ -21,6 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.channels import IMPLEMENTATIONS, Implementation
+from pipeline.channels.layout import PARKED_OFFSET, READER, SLOTS_OFFSET
 from pipeline.records import TICK
 
 CHILD_SECONDS_MAX = 30.0
@@ -169,3 +170,15 @@ def words_of(path: Path) -> Iterator[memoryview]:
         size = len(mapped) // 8 * 8
         with memoryview(mapped)[:size].cast("Q") as words:
             yield words
+
+
+def say_parked(table: Path, *indexes: int) -> None:
+    """Say in the table of readers that these, and no others, are parked."""
+    with words_of(table) as words:
+        words[PARKED_OFFSET // 8] = sum(1 << 8 * index for index in indexes)
+
+
+def bell_word(table: Path, index: int) -> int:
+    """Return the bell of a reader, 1 = rung."""
+    offset = SLOTS_OFFSET + index * READER.itemsize + READER.fields["bell"][1]  # type: ignore[index]
+    return int.from_bytes(table.read_bytes()[offset : offset + 4], "little")

@@ -58,6 +58,8 @@ class Connection:
         Connects when there is no connection and the time for it has come. Raises AuthRefused
         and FeedLost. One frame is taken at a time, so ``limit`` only matters to recordings.
         """
+        if self.ended:
+            return _NOTHING
         now_ns = monotonic_ns()
         if self._socket is None:
             self._connect_when_due(now_ns)

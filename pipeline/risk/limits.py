@@ -139,7 +139,7 @@ class Limits:
     def _price_too_high(self, signal: SignalRow, facts: Facts) -> str:
         if facts.price_e4 <= self._price_max_e4:
             return ""
-        return f"price={rupees(facts.price_e4)} max={self._risk.entry_price_max}"
+        return f"price={_plain(rupees(facts.price_e4))} max={_plain(self._risk.entry_price_max)}"
 
     def _too_little_cash(self, signal: SignalRow, facts: Facts) -> str:
         lots = self.entry_lots(signal.instrument, facts.price_e4, facts.cash)
@@ -149,8 +149,12 @@ class Limits:
         needed = turnover + charges(turnover, Side.BUY, self._risk)
         if lots and needed <= facts.cash:
             return ""
-        price = rupees(price_e4)
-        return f"cash={facts.cash} needed={needed} lots={lots} lot_size={lot_size} price={price}"
+        money = f"cash={_plain(facts.cash)} needed={_plain(needed)}"
+        return f"{money} lots={lots} lot_size={lot_size} price={_plain(rupees(price_e4))}"
+
+
+def _plain(amount: Decimal) -> str:
+    return f"{amount.normalize():f}"
 
 
 _Check = Callable[[Limits, SignalRow, Facts], str]

@@ -97,13 +97,14 @@ def _crowd(
 ) -> tuple[int, int, int, int, int, int]:
     """Return what speaks against ``cpu`` for one more process, weightiest first."""
     core = topology.core_of[cpu]
+    first = topology.allowed[0]  # the kernel's own work gathers there
     here = [role for role, cpus in chosen.items() if cpu in cpus]
     beside = [r for r, cpus in chosen.items() if core in {topology.core_of[c] for c in cpus}]
     return (
         "strategy" in here,
         len(here),
         sum(role in READERS for role in beside),
-        cpu == topology.allowed[0],  # the kernel's own work gathers there
+        (cpu == first) + (core == topology.core_of[first]),
         len(beside),
         cpu,
     )

@@ -190,10 +190,10 @@ def test_a_missing_section_is_refused(table: Table, section: str) -> None:
         ("risk", "max_positions_per_day", 0, "greater than or equal to 1, got 0"),
         ("risk", "silent_feed_seconds_max", float("nan"), "greater than 0, got nan"),
         ("strategy", "fast_ema", 18.5, "got 18.5"),
-        ("strategy", "fast_ema", "quick", "valid integer, unable to parse string"),
+        ("strategy", "fast_ema", "quick", "write a whole number, without quotes or decimals"),
         ("strategy", "noise_filter_enabled", True, "Input should be False, got True"),
         ("strategy", "use", "Momentum", "should match pattern"),
-        ("session", "start", "quarter past nine", "valid time format"),
+        ("session", "start", "quarter past nine", "got 'quarter past nine'"),
         ("session", "end_buffer_minutes", -1, "greater than or equal to 0, got -1"),
         ("waiting", "mode", "POLL", "'poll', 'callback' or 'adaptive', got 'POLL'"),
         ("feed", "mode", "full", "'ltp' or 'quote', got 'full'"),
@@ -637,3 +637,120 @@ def test_secrets_are_masked_when_shown() -> None:
     for shown in (repr(secrets), str(secrets), f"{secrets.jwt}", secrets.model_dump_json()):
         assert "my-" not in shown
         assert "***" in shown
+
+
+# What cannot be ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["75", True, 75.0])
+def test_a_whole_number_is_not_guessed_from_something_else(table: Table, value: object) -> None:
+    table["instruments"][0]["lot_size"] = value
+    assert mistakes(refusal(table)) == [
+        f"instruments.0.lot_size: write a whole number, without quotes or decimals, got {value!r}"
+    ]
+
+
+@pytest.mark.parametrize("value", ["60", True])
+def test_a_number_is_not_guessed_from_something_else(table: Table, value: object) -> None:
+    table["risk"]["silent_feed_seconds_max"] = value
+    assert mistakes(refusal(table)) == [
+        f"risk.silent_feed_seconds_max: write a number, without quotes, got {value!r}"
+    ]
+
+
+def test_a_limit_in_seconds_is_finite(table: Table) -> None:
+    table["risk"]["silent_feed_seconds_max"] = float("inf")
+    assert "finite number, got inf" in refusal(table)
+
+
+@pytest.mark.parametrize("price", [0.00001, 1e15])
+def test_a_price_that_cannot_be_counted_is_refused(table: Table, price: float) -> None:
+    table["risk"]["base_sl_points"] = price
+    assert "prices are whole 1/10 000 ₹, at most 100000000000000 ₹, got" in refusal(table)
+
+
+@pytest.mark.parametrize("start", ["09:15Z", "09:15+05:30", 555, "quarter past nine"])
+def test_a_time_is_a_local_time_of_day(table: Table, start: object) -> None:
+    table["session"]["start"] = start
+    (mistake,) = mistakes(refusal(table))
+    assert mistake.startswith("session.start: ")
+
+
+@pytest.mark.parametrize("key", ["end_buffer_minutes", "no_trade_end_minutes"])
+def test_buffers_that_leave_no_time_to_enter_are_refused(table: Table, key: str) -> None:
+    table["session"].update({"start": "09:15", "end": "09:30", key: 600})
+    assert mistakes(refusal(table)) == [
+        "session: the buffers leave no minute of 09:15:00 to 09:30:00 to enter"
+    ]
+
+
+@pytest.mark.parametrize("name", [".", "..", ".hidden"])
+def test_a_run_name_cannot_leave_its_directory(table: Table, name: str) -> None:
+    table["run"] = {"name": name}
+    assert mistakes(refusal(table))[0].startswith("run.name: ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws://127.0.0.1:80@broker.example/",
+        "ws://localhost@broker.example/",
+        "ws://127.0.0.1:0/",
+        "ws://127.0.0.1:70000/",
+        "ws:///smart-stream",
+    ],
+)
+def test_an_address_that_only_looks_like_this_machine_is_refused(table: Table, url: str) -> None:
+    table["feed"]["url"] = url
+    assert mistakes(refusal(table))[0].startswith("feed: ")
+
+
+def test_the_loopback_address_of_ipv6_needs_no_port(table: Table) -> None:
+    table["feed"]["url"] = "ws://[::1]/smart-stream"
+    assert parse_settings(table).feed.credentials == "simulator"
+
+
+def test_one_wrong_instrument_is_one_mistake(table: Table) -> None:
+    table["instruments"][0]["token"] = "NIFTY"
+    assert len(mistakes(refusal(table))) == 1
+
+
+def test_one_wrong_parameter_is_one_mistake(table: Table) -> None:
+    table["strategy"]["parameters"] = {"levels": [1, 2]}
+    assert mistakes(refusal(table)) == [
+        "strategy.parameters.levels: a parameter is text, a number, true or false, got [1, 2]"
+    ]
+
+
+def test_a_section_of_the_wrong_shape_is_not_shown(table: Table) -> None:
+    table["feed"] = [{"api_key": "hunter2"}]
+    assert "hunter2" not in refusal(table)
+
+
+@pytest.mark.parametrize("key", ["ring_capacity", "queue_capacity"])
+def test_a_capacity_that_no_machine_has_is_refused(table: Table, key: str) -> None:
+    table["channels"] = {key: 1 << 60}
+    assert mistakes(refusal(table))[0].startswith(f"channels.{key}: Input should be less than")
+
+
+def test_e4_refuses_infinity() -> None:
+    with pytest.raises(SettingsError, match="Infinity ₹ is finer"):
+        e4(Decimal("Infinity"))
+
+
+def test_a_directory_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=f"{tmp_path}: Is a directory"):
+        load_settings(tmp_path)
+
+
+def test_a_secrets_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = secrets_file(tmp_path)
+    path.write_bytes(b"jwt = '\xff'")
+    with pytest.raises(SettingsError, match=f"{path}: UnicodeDecodeError"):
+        load_secrets(feed(credentials="file", secrets_file=path), {})
+
+
+def test_what_a_secrets_file_lacks_is_added_to_it_and_not_exported(tmp_path: Path) -> None:
+    path = secrets_file(tmp_path, leave_out="jwt")
+    with pytest.raises(SettingsError, match=f"cure: add them to {path}"):
+        load_secrets(feed(credentials="file", secrets_file=path), {})

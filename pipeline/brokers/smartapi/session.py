@@ -157,5 +157,5 @@ def _described(text: str) -> str:
     except (ValueError, RecursionError):
         return f"SmartAPI sent text: {text!r}"
     if isinstance(message, dict) and "errorCode" in message:
-        return f"SmartAPI error {message['errorCode']}: {message.get('errorMessage')!r}"
+        return f"SmartAPI error {message['errorCode']!r}: {message.get('errorMessage')!r}"
     return f"SmartAPI sent text: {text!r}"

@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.channels import Implementation
-from pipeline.channels.layout import PARKED_OFFSET, SLOTS_OFFSET
+from pipeline.channels.layout import SLOTS_OFFSET
 from pipeline.channels.readers import FILE_NAME, Readers
 from pipeline.errors import QueueFull
 from pipeline.records import TICK
-from tests.rig import assert_intact, ticks, words_of
+from tests.rig import assert_intact, bell_word, say_parked, ticks, words_of
 
 CAPACITY = 8
 
@@ -136,9 +136,6 @@ def test_what_was_taken_is_a_copy(queue: Queue) -> None:
 
 def test_putting_rings_the_reader_that_is_parked(queue: Queue, directory: Path) -> None:
     table = directory / FILE_NAME
-    with words_of(table) as words:
-        words[PARKED_OFFSET // 8] = 0x0101  # readers a and b are parked
+    say_parked(table, 0, 1)
     queue.put(1)
-    with words_of(table) as words:
-        rung = [words[(SLOTS_OFFSET + index * 128 + 48) // 8] & 0xFFFFFFFF for index in (0, 1)]
-    assert rung == [0, 1]
+    assert (bell_word(table, 0), bell_word(table, 1)) == (0, 1)

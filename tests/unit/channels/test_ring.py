@@ -9,17 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.channels import Implementation
-from pipeline.channels.layout import (
-    CLAIMED,
-    PARKED_OFFSET,
-    PUBLISHED,
-    READER,
-    SLOTS_OFFSET,
-)
+from pipeline.channels.layout import CLAIMED, PUBLISHED, SLOTS_OFFSET
 from pipeline.channels.readers import FILE_NAME, Readers
 from pipeline.channels.segment import peek_header
 from pipeline.records import TICK
-from tests.rig import assert_intact, ticks, words_of
+from tests.rig import assert_intact, bell_word, say_parked, ticks, words_of
 
 CAPACITY = 8
 
@@ -341,21 +335,11 @@ def test_a_new_writer_of_the_same_name_is_a_new_epoch_and_old_readers_keep_the_o
     assert fresh.published == 1
 
 
-def bell_of(readers_file: Path, index: int) -> int:
-    offset = SLOTS_OFFSET + index * READER.itemsize + READER.fields["bell"][1]  # type: ignore[index]
-    return int.from_bytes(readers_file.read_bytes()[offset : offset + 4], "little")
-
-
-def parked(table: Path, index: int) -> None:
-    with words_of(table) as words:
-        words[PARKED_OFFSET // 8] = 1 << 8 * index
-
-
 def test_publishing_rings_only_readers_that_are_parked(ring: Ring, directory: Path) -> None:
     table = directory / FILE_NAME
-    parked(table, 1)
+    say_parked(table, 1)
     ring.publish(1)
-    assert (bell_of(table, 0), bell_of(table, 1)) == (0, 1)
+    assert (bell_word(table, 0), bell_word(table, 1)) == (0, 1)
 
 
 @pytest.mark.parametrize("failed", [False, True])
@@ -363,8 +347,8 @@ def test_closing_rings_and_says_whether_the_writer_failed(
     ring: Ring, directory: Path, failed: bool
 ) -> None:
     reader, table = ring.reader(), directory / FILE_NAME
-    parked(table, 0)
+    say_parked(table, 0)
     ring.close_writer(failed=failed)
-    assert (bell_of(table, 0), bell_of(table, 1)) == (1, 0)
+    assert (bell_word(table, 0), bell_word(table, 1)) == (1, 0)
     assert reader.ended
     assert reader.abandoned == failed

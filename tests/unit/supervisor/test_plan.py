@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings, parse_settings
-from pipeline.supervisor.plan import READERS, ROLES, Plan, plan
+from pipeline.supervisor.plan import ROLES, Plan, plan
 from pipeline.supervisor.topology import Topology
 
 PAPER = tomllib.loads(
@@ -74,13 +74,11 @@ def test_the_automatic_plan(
     assert made.supervisor == supervisor
 
 
-def test_readers_get_cores_of_their_own_where_siblings_are_numbered_side_by_side() -> None:
+def test_cores_are_shared_last_where_siblings_are_numbered_side_by_side() -> None:
     topology = Topology((0, 1, 2, 3, 4, 5), {0: 0, 1: 0, 2: 2, 3: 2, 4: 4, 5: 4})
     made = plan(topology, wanted())
-    assert {topology.core_of[made.roles[role].cpus[0]] for role in READERS} == {2, 4} or {
-        topology.core_of[made.roles[role].cpus[0]] for role in READERS
-    } == {0, 2}
-    assert not any("physical core" in note for note in made.notes)
+    assert placed(made) == {"feed": (1,), "strategy": (2,), "risk": (4,)}
+    assert made.notes == ()
 
 
 def test_the_plan_stays_within_the_allowed_cpus() -> None:
@@ -177,9 +175,7 @@ def test_a_container_with_less_time_than_spinners_need_yields(
 
 
 def test_a_container_with_too_little_time_refuses_bare_with_the_numbers() -> None:
-    with pytest.raises(
-        SettingsError, match=r"need 3 CPUs, the cgroup grants this run the time of 1\.5"
-    ):
+    with pytest.raises(SettingsError, match=r"need 3 CPUs, the cgroup grants .* time of 1\.5"):
         plan(cores(8, quota_cpus=1.5), wanted(spin="bare"))
 
 
@@ -193,7 +189,7 @@ def test_a_container_with_too_little_time_refuses_bare_with_the_numbers() -> Non
     ],
 )
 def test_a_bare_spinner_that_shares_its_cpu_by_name_is_refused(
-    pins: dict[str, list[int]], who: str
+    pins: dict[str, Any], who: str
 ) -> None:
     with pytest.raises(SettingsError, match=who + " has no CPU that no other process uses"):
         plan(cores(4), wanted(spin="bare", **pins))
@@ -228,10 +224,12 @@ def test_the_automatic_plan_of_any_machine_is_sound(topology: Topology, mode: st
     assert made.supervisor
     if len(topology.allowed) >= 2:
         assert cpus["strategy"] != cpus["risk"]
-    if len(topology.allowed) >= 4:
+    core_count = len(set(topology.core_of.values()))
+    if len(topology.allowed) >= 3:
         assert len(set(used)) == 3
+    if core_count >= 4:
         assert topology.allowed[0] not in used
-    if len(set(topology.core_of.values())) >= 3:
+    if core_count >= 2:
         assert topology.core_of[cpus["strategy"][0]] != topology.core_of[cpus["risk"][0]]
     bare = mode == "poll" and len(topology.allowed) >= 3
     assert spins(made) == (BARE if bare else YIELDING)

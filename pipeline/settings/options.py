@@ -1,0 +1,417 @@
+"""Every option of the product, once: name, type, unit, default and help.
+
+Checked as a whole, then frozen. What a trade is made of (prices, charges, capital) has no default:
+it is written in the file or the file is refused. docs/settings.md is generated from this module.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import time
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from pipeline.errors import SettingsError, explain
+from pipeline.records import INSTRUMENTS_MAX, PRICE_SCALE
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+PRICE_MAX = Decimal(10**14)  # ₹; in e4 units it still fits 64 bits
+
+
+def _number(value: object) -> object:
+    if isinstance(value, str | bool):
+        raise ValueError("write a number, without quotes")
+    return value
+
+
+def _whole(value: object) -> object:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("write a whole number, without quotes or decimals")
+    return value
+
+
+def _exact(value: object) -> object:
+    """Read a TOML float as the decimal that was written: 0.05 is not 0.05000000000000000277.
+
+    A decimal in quotes is exact too and is taken.
+    """
+    return str(value) if isinstance(value, float) else value
+
+
+def _countable(rupees: Decimal) -> Decimal:
+    if rupees * PRICE_SCALE % 1 or abs(rupees) > PRICE_MAX:
+        raise ValueError(f"prices are whole 1/10 000 ₹, at most {PRICE_MAX} ₹")
+    return rupees
+
+
+def _local_time(value: object) -> object:
+    moment = time.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(moment, time) or moment.tzinfo is not None:
+        raise ValueError('write the local time, as "09:15"')
+    return moment
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Exact = Annotated[Decimal, BeforeValidator(_exact)]
+Price = Annotated[Exact, AfterValidator(_countable)]
+LocalTime = Annotated[time, BeforeValidator(_local_time)]
+
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, str | int | float | bool):
+        raise ValueError("a parameter is text, a number, true or false")
+    return value
+
+
+def _strict_bool(value: object) -> object:
+    if not isinstance(value, bool):
+        raise ValueError("write true or false, without quotes")
+    return value
+
+
+Switch = Annotated[bool, BeforeValidator(_strict_bool)]
+Parameter = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
+
+
+class Mode(StrEnum):
+    """How a reader waits for the next tick."""
+
+    POLL = "poll"
+    CALLBACK = "callback"
+    ADAPTIVE = "adaptive"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def option(help: str, *, default: Any = ..., unit: str = "", **limits: Any) -> Any:
+    """Declare one setting. Without ``default`` the file must contain it."""
+    return Field(default, description=help, json_schema_extra={"unit": unit}, **limits)
+
+
+class Instrument(Section):
+    """One instrument that is traded; repeat the section for more."""
+
+    symbol: str = option("Name in results and logs", min_length=1)
+    exchange: Literal["NSE", "NFO", "BSE", "BFO", "MCX", "CDS"] = option("Exchange segment")
+    token: str = option("The broker's token for it", pattern=r"^[0-9]{1,24}$")
+    product_type: Literal["INTRADAY", "DELIVERY", "CARRYFORWARD"] = option("Product of its orders")
+    lot_size: Whole = option("Shares in a lot", unit="shares", gt=0)
+    tick_size: Price = option("Smallest price step", unit="₹", gt=0)
+
+
+class SessionSettings(Section):
+    """The hours in which the strategy may enter; the clock is the time of the tick."""
+
+    gates: Switch = option(
+        "false plays a recording without looking at the hours; true enforces everything below"
+    )
+    start: LocalTime = option("Session start", unit="IST")
+    end: LocalTime = option("Session end", unit="IST")
+    start_buffer_minutes: Whole = option("No entry before start + this", unit="min", ge=0, le=600)
+    end_buffer_minutes: Whole = option(
+        "No entry after end − this, and every position is closed then", unit="min", ge=0, le=600
+    )
+    no_trade_start_minutes: Whole = option("No entry before start + this", unit="min", ge=0, le=600)
+    no_trade_end_minutes: Whole = option("No entry after end − this", unit="min", ge=0, le=600)
+
+    @model_validator(mode="after")
+    def _start_before_end(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError(f"start {self.start} is not before end {self.end}")
+        first = _minute(self.start) + max(self.start_buffer_minutes, self.no_trade_start_minutes)
+        last = _minute(self.end) - max(self.end_buffer_minutes, self.no_trade_end_minutes)
+        if first >= last:
+            raise ValueError(f"the buffers leave no minute of {self.start} to {self.end} to enter")
+        return self
+
+
+class CapitalSettings(Section):
+    """The money the run starts with."""
+
+    initial_capital: Price = option("Cash at the start", unit="₹", gt=0)
+
+
+class RiskSettings(Section):
+    """Position rules and charges, in the guide's words."""
+
+    max_positions_per_day: Whole = option("Entries allowed in a day", ge=1)
+    base_sl_points: Price = option("Stop-loss below the entry price", unit="₹", gt=0)
+    tp_points: tuple[Price, ...] = option("Profit targets above the entry price", unit="₹")
+    tp_percents: tuple[Exact, ...] = option(
+        "Part of the initial lots sold at each target; the last target sells the rest", unit="of 1"
+    )
+    use_trail_stop: Switch = option("Arm a trailing stop")
+    trail_activation_points: Price = option("Gain that arms it", unit="₹", ge=0)
+    trail_distance_points: Price = option("Its distance below the high", unit="₹", gt=0)
+    commission_percent: Exact = option("Brokerage, part of turnover", unit="%", ge=0)
+    commission_per_trade: Exact = option("Brokerage, at least", unit="₹ an order", ge=0)
+    stt_percent: Exact = option("Securities transaction tax, sells only", unit="%", ge=0)
+    exchange_charges_percent: Exact = option("Exchange charges, part of turnover", unit="%", ge=0)
+    gst_percent: Exact = option("GST on brokerage + exchange charges", unit="%", ge=0)
+    slippage_points: Price = option(
+        "Paper fills are worse than the last price by this", unit="₹", ge=0
+    )
+    entry_price_max: Price = option("Refuse entries above", unit="₹", default=Decimal(10_000), gt=0)
+    signal_ttl_ms: Whole = option(
+        "Refuse a signal whose tick is older than this", unit="ms", default=1_000, ge=1
+    )
+    silent_feed_seconds_max: Number = option(
+        "With the feed silent or dead for this long, close every position (stale_feed)",
+        unit="s",
+        default=60.0,
+        gt=0,
+    )
+
+    @model_validator(mode="after")
+    def _targets_match(self) -> Self:
+        points, parts = self.tp_points, self.tp_percents
+        if len(points) != len(parts):
+            raise ValueError(f"tp_points has {len(points)} values, tp_percents has {len(parts)}")
+        if list(points) != sorted(set(points)) or any(p <= 0 for p in points):
+            raise ValueError(f"tp_points must rise from above 0, got {[str(p) for p in points]}")
+        if any(p <= 0 for p in parts) or (parts and sum(parts) > 1):
+            raise ValueError(
+                f"tp_percents must each be above 0 and at most 1 together, "
+                f"got {[str(p) for p in parts]}"
+            )
+        return self
+
+
+class StrategySettings(Section):
+    """Which strategy runs, and the momentum strategy's parameters in the guide's words."""
+
+    use: str = option(
+        "The class: module:Class, or path/to/file.py:Class",
+        default="pipeline.strategies.momentum:Momentum",
+        pattern=r"^[^:]+:[A-Za-z_][A-Za-z0-9_]*$",
+    )
+    use_ema_crossover: Switch = option("Enter only with the fast EMA above the slow one")
+    fast_ema: Whole = option("Span of the fast EMA", unit="ticks", ge=1)
+    slow_ema: Whole = option("Span of the slow EMA", unit="ticks", ge=2)
+    consecutive_green_bars: Whole = option("Rising ticks in a row before an entry", ge=1)
+    Enable_control_base_sl_green_ticks: Switch = option(
+        "Ask for more rising ticks after an exit by the base stop-loss"
+    )
+    control_base_sl_green_ticks: Whole = option("How many then", ge=1)
+    min_warmup_ticks: Whole = option("No signal before this tick", unit="ticks", ge=1)
+    noise_filter_enabled: Annotated[Literal[False], BeforeValidator(_strict_bool)] = option(
+        "Not available; accepted for the guide's sake"
+    )
+    parameters: dict[str, Parameter] = option(
+        "Parameters of your own strategy, under [strategy.parameters]", default={}
+    )
+    batch_max: Whole = option("Ticks read at once", unit="ticks", default=256, ge=1, le=65_536)
+    failures_max: Whole = option(
+        "Consecutive failures of on_tick that close the position and stop", default=7, ge=1
+    )
+
+    @model_validator(mode="after")
+    def _fast_is_faster(self) -> Self:
+        if self.fast_ema >= self.slow_ema:
+            raise ValueError(f"fast_ema {self.fast_ema} is not below slow_ema {self.slow_ema}")
+        return self
+
+
+class FeedSettings(Section):
+    """Where ticks come from."""
+
+    broker: Literal["smartapi", "recorded"] = option("The broker, or a recorded day")
+    url: str = option(
+        "WebSocket address (smartapi)",
+        default="wss://smartapisocket.angelone.in/smart-stream",
+        pattern=r"^wss?://",
+    )
+    credentials: Literal["environment", "file", "simulator"] = option(
+        "Where the secrets are; `simulator` is the public login of `tickpipe simulate`",
+        default="environment",
+    )
+    secrets_file: Path | None = option("TOML file of mode 0600 (credentials = file)", default=None)
+    mode: Literal["ltp", "quote"] = option("What to subscribe to", default="quote")
+    recording: Path | None = option("Tick file to play (recorded)", default=None)
+    connect_timeout_seconds: Number = option(
+        "Give up one attempt after", unit="s", default=5.0, gt=0
+    )
+    silence_seconds_max: Number = option(
+        "Reconnect when nothing at all arrived for", unit="s", default=35.0, gt=0
+    )
+    reconnect_attempts_max: Whole = option(
+        "Attempts in a row before the feed gives up", default=8, ge=0
+    )
+    reconnect_delay_seconds: Number = option(
+        "First pause between attempts; doubles up to 16 times this", unit="s", default=0.5, gt=0
+    )
+
+    @model_validator(mode="after")
+    def _sources_are_named(self) -> Self:
+        if self.broker == "recorded" and self.recording is None:
+            raise ValueError('broker = "recorded" needs recording = "FILE"')
+        if self.credentials == "file" and self.secrets_file is None:
+            raise ValueError('credentials = "file" needs secrets_file = "FILE"')
+        address = urlsplit(self.url)
+        host, port = address.hostname, address.port  # port: ValueError above 65535
+        if not host or port == 0 or address.username is not None:
+            raise ValueError("url is ws:// or wss://, a host, maybe a port, and a path")
+        loopback = host in LOOPBACK_HOSTS
+        if self.credentials == "simulator" and not loopback:
+            raise ValueError(
+                f'credentials = "simulator" is for an address on this machine, not {host}'
+            )
+        if self.url.startswith("ws://") and not loopback:
+            raise ValueError(f"an address outside this machine must be wss://, got {self.url}")
+        return self
+
+
+class WaitingSettings(Section):
+    """How strategy and risk wait for ticks."""
+
+    mode: Mode = option("poll spins, callback parks until woken, adaptive spins then parks")
+    adaptive_spin_us: Whole = option("Spin this long before parking", unit="µs", default=50, ge=1)
+    spin: Literal["auto", "bare", "yield"] = option(
+        "bare never leaves the CPU and needs one of its own; yield lets others run; "
+        "auto is bare where there are cores enough",
+        default="auto",
+    )
+
+
+class PinningSettings(Section):
+    """CPUs of each process; unset means a plan from the machine's cores."""
+
+    feed: tuple[Whole, ...] | None = option("CPUs of the feed", default=None)
+    strategy: tuple[Whole, ...] | None = option("CPUs of the strategy", default=None)
+    risk: tuple[Whole, ...] | None = option("CPUs of risk", default=None)
+
+    @field_validator("feed", "strategy", "risk")
+    @classmethod
+    def _cpus_are_numbers(cls, cpus: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if cpus is not None and (not cpus or min(cpus) < 0 or len(set(cpus)) != len(cpus)):
+            raise ValueError(f"name each CPU once, from 0 up, got {list(cpus)}")
+        return cpus
+
+
+class ChannelSettings(Section):
+    """Shared memory."""
+
+    directory: Path | None = option(
+        "Run directory; unset means /dev/shm/tickpipe-UID/NAME", default=None
+    )
+    ring_capacity: Whole = option(
+        "Ticks on the ring, a power of two", default=65_536, ge=64, le=2**24
+    )
+    queue_capacity: Whole = option(
+        "Signals in the queue, a power of two", default=1_024, ge=4, le=2**20
+    )
+    lockstep: Switch = option(
+        "Publish a tick only when strategy and risk are done with the one before", default=False
+    )
+
+    @field_validator("ring_capacity", "queue_capacity")
+    @classmethod
+    def _power_of_two(cls, capacity: int) -> int:
+        if capacity & (capacity - 1):
+            raise ValueError(
+                f"must be a power of two, got {capacity}; next is {1 << capacity.bit_length()}"
+            )
+        return capacity
+
+
+class RunSettings(Section):
+    """The run as a whole."""
+
+    name: str = option(
+        "Name of the run; one run of a name at a time",
+        default="default",
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,39}$",
+    )
+    results_dir: Path = option("Where results and the ledger go", default=Path("results"))
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = option("Log level", default="INFO")
+    stop_seconds_max: Number = option(
+        "Patience with a process that was asked to stop, then SIGKILL", unit="s", default=5, gt=0
+    )
+    hang_seconds_max: Number = option(
+        "A process without a heartbeat for this long is hung and is killed",
+        unit="s",
+        default=10,
+        gt=0,
+    )
+
+
+class Settings(Section):
+    """The whole configuration file."""
+
+    run: RunSettings = RunSettings()
+    feed: FeedSettings
+    instruments: tuple[Instrument, ...] = Field(max_length=INSTRUMENTS_MAX)
+    session: SessionSettings
+    capital: CapitalSettings
+    risk: RiskSettings
+    strategy: StrategySettings
+    waiting: WaitingSettings
+    pinning: PinningSettings = PinningSettings()
+    channels: ChannelSettings = ChannelSettings()
+
+    @field_validator("instruments")
+    @classmethod
+    def _instruments_are_distinct(cls, rows: tuple[Instrument, ...]) -> tuple[Instrument, ...]:
+        if not rows:
+            raise ValueError("name at least one instrument")
+        for name in ("symbol", "token"):
+            values = [getattr(row, name) for row in rows]
+            twice = sorted({v for v in values if values.count(v) > 1})
+            if twice:
+                raise ValueError(f"{name} {', '.join(twice)} appears more than once")
+        return rows
+
+    @property
+    def run_directory(self) -> Path:
+        """The directory of this run's shared memory."""
+        if self.channels.directory is not None:
+            return self.channels.directory
+        return Path(f"/dev/shm/tickpipe-{os.getuid()}") / self.run.name
+
+    @property
+    def flat_time(self) -> time | None:
+        """Time of day (IST) from which every position is closed; None with the gates off."""
+        if not self.session.gates:
+            return None
+        return _minus_minutes(self.session.end, self.session.end_buffer_minutes)
+
+
+def _minute(moment: time) -> int:
+    return moment.hour * 60 + moment.minute
+
+
+def _minus_minutes(moment: time, minutes: int) -> time:
+    total = _minute(moment) - minutes
+    return time(total // 60, total % 60, moment.second)
+
+
+def e4(rupees: Decimal) -> int:
+    """Return ``rupees`` as an integer count of 1/10 000 ₹; finer parts are an error."""
+    scaled = rupees * PRICE_SCALE
+    if not rupees.is_finite() or scaled != scaled.to_integral_value():
+        raise SettingsError(
+            explain(
+                f"{rupees} ₹ is finer than 0.0001 ₹",
+                rule="prices are whole 1/10 000 ₹",
+                cure="round it",
+            )
+        )
+    return int(scaled)

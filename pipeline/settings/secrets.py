@@ -1,0 +1,86 @@
+"""What the broker's login gave: from the environment or a file of mode 0600, masked when shown.
+
+Secrets are not settings: no file that may be shared can contain one.
+"""
+
+from __future__ import annotations
+
+import stat
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from pipeline.errors import SettingsError, explain
+from pipeline.settings.options import FeedSettings, Section
+
+SECRET_NAMES = ("api_key", "client_code", "jwt", "feed_token")
+SECRETS_PREFIX = "TICKPIPE_"
+
+
+class Secrets(Section):
+    """What the broker's login gave. Its repr is masked; read one with ``.get_secret_value()``."""
+
+    api_key: SecretStr
+    client_code: SecretStr
+    jwt: SecretStr
+    feed_token: SecretStr
+
+
+SIMULATOR_SECRETS = Secrets(
+    api_key=SecretStr("simulator-key"),
+    client_code=SecretStr("SIM0001"),
+    jwt=SecretStr("simulator-jwt"),
+    feed_token=SecretStr("simulator-feed-token"),
+)
+
+
+def load_secrets(feed: FeedSettings, environment: Mapping[str, str]) -> Secrets:
+    """Return the credentials that ``feed`` names. Raises SettingsError without showing a value."""
+    if feed.credentials == "simulator":
+        return SIMULATOR_SECRETS
+    if feed.credentials == "file":
+        assert feed.secrets_file is not None, "checked when the settings were"
+        found = _read_secrets_file(feed.secrets_file)
+        place = str(feed.secrets_file)
+    else:
+        found = {name: environment.get(SECRETS_PREFIX + name.upper(), "") for name in SECRET_NAMES}
+        place = "the environment"
+    missing = [name for name in SECRET_NAMES if not found.get(name)]
+    if missing:
+        raise SettingsError(
+            explain(
+                f"{place} lacks {', '.join(missing)}",
+                rule=f"the broker's login needs {', '.join(SECRET_NAMES)}",
+                cure=f"add them to {place}" if feed.credentials == "file" else _exports(missing),
+            )
+        )
+    return Secrets(**{name: SecretStr(str(found[name])) for name in SECRET_NAMES})
+
+
+def _exports(names: Sequence[str]) -> str:
+    return "export " + " ".join(f"{SECRETS_PREFIX}{name.upper()}=…" for name in names)
+
+
+def _read_secrets_file(path: Path) -> dict[str, Any]:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise SettingsError(
+                explain(
+                    f"{path} has mode {mode:04o}",
+                    rule="only its owner may read a secrets file (0600)",
+                    cure=f"chmod 600 {path}",
+                )
+            )
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            explain(
+                f"{path}: {type(error).__name__}",
+                rule="a secrets file is readable TOML",
+                cure="see configs/live.example.toml",
+            )
+        ) from None

@@ -1,0 +1,417 @@
+"""The three roles as real processes on one run directory.
+
+In callback mode they park for an hour: a wake-up that is missing hangs the test and is not hidden
+by the end of a slice.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.channels.line import (
+    READER_NAMES,
+    FeedLine,
+    RiskLine,
+    StrategyLine,
+    Watch,
+    declare_gone,
+)
+from pipeline.channels.locks import lock_is_held
+from pipeline.channels.readers import Readers
+from pipeline.channels.ring import RingReader
+from pipeline.channels.rundir import lock_path, own_run
+from pipeline.channels.waiting import Adaptive, Callback, Poll, PollYielding, Waiting
+from pipeline.errors import AlreadyRunning
+from pipeline.records import SIGNAL, TICK, ProcessState, positions_dtype
+from pipeline.settings import Mode, Settings
+from tests.rig import Processes, assert_intact, ticks, until
+
+LOCKSTEP = "channels.lockstep=true"
+LIMIT = 64
+HOUR_NS = 3_600 * 10**9
+POLL = "waiting.mode='poll'"
+Make = Callable[..., Settings]
+
+
+@pytest.fixture
+def run(run_settings: Make) -> Iterator[Readers]:
+    """Own the run directory as the supervisor does."""
+    with own_run(run_settings().run_directory, READER_NAMES, print) as readers:
+        yield readers
+
+
+def feed(settings: Settings, count: int, *, failing: bool = False) -> Callable[[], int]:
+    """Publish ``count`` ticks, in lockstep where the settings say so."""
+
+    def be_feed() -> int:
+        with FeedLine(settings) as line:
+            line.wait_for_readers()
+            for seq in range(1, count + 1):
+                line.ticks.publish(ticks(seq, 1))
+                if settings.channels.lockstep:
+                    until(lambda: line.done)
+            return line.ticks.published
+
+    return be_feed
+
+
+def idle_of(
+    settings: Settings, role: str, line: StrategyLine | RiskLine, ready: Callable[[], bool]
+) -> Callable[[], None]:
+    if settings.waiting.mode is not Mode.CALLBACK:
+        return line.waiting(settings, False).idle
+    bell = Readers.attach(settings.run_directory).bell(role)
+    return lambda: bell.park(ready, HOUR_NS)
+
+
+def signals_for(seq: int, count: int) -> NDArray[np.void]:
+    rows = np.zeros(count, SIGNAL)
+    rows["tick_seq"] = seq
+    return rows
+
+
+def strategy(settings: Settings, *, last: int = 1 << 60, kill: bool = False) -> Callable[[], int]:
+    """Answer tick n with n % 3 signals; leave or be killed when tick ``last`` + 1 is there."""
+
+    def be_strategy() -> int:
+        with StrategyLine(settings) as line:
+            idle = idle_of(settings, "strategy", line, lambda: line.ticks.ready)
+            while not line.ticks.ended:
+                rows = line.ticks.read(LIMIT)
+                assert_intact(rows)
+                for row in rows["seq"].tolist():
+                    if row > last:
+                        if kill:
+                            os.kill(os.getpid(), signal.SIGKILL)
+                        return line.ticks.cursor
+                    line.signals.put(signals_for(row, row % 3))
+                if len(rows):
+                    line.commit()
+                else:
+                    idle()
+            return line.ticks.cursor
+
+    return be_strategy
+
+
+def risk(
+    settings: Settings, each: Callable[[RiskLine, list[int], list[int]], None] | None = None
+) -> Callable[[], dict[str, list[int]]]:
+    """Collect the seqs of the ticks, and the ticks that caused the signals, until all ended."""
+
+    def be_risk() -> dict[str, list[int]]:
+        seen: dict[str, list[int]] = {"ticks": [], "signals": []}
+        with RiskLine(settings) as line:
+            idle = idle_of(settings, "risk", line, lambda: line.ready)
+            while not line.ended:
+                rows = line.read(LIMIT)
+                assert_intact(rows)
+                signals = line.signals.take()["tick_seq"].tolist()
+                seen["ticks"] += rows["seq"].tolist()
+                seen["signals"] += signals
+                if each is not None:
+                    each(line, rows["seq"].tolist(), seen["signals"])
+                if len(rows):
+                    line.commit()
+                elif not signals:
+                    idle()
+        return seen
+
+    return be_risk
+
+
+def answers(count: int) -> list[int]:
+    return [seq for seq in range(1, count + 1) for _ in range(seq % 3)]
+
+
+@pytest.mark.parametrize("mode", ["poll", "callback", "adaptive"])
+def test_in_lockstep_risk_reads_a_tick_only_when_the_strategy_is_done_with_it(
+    run_settings: Make, run: Readers, processes: Processes, mode: str
+) -> None:
+    settings = run_settings(LOCKSTEP, f"waiting.mode='{mode}'")
+    committed = Readers.attach(settings.run_directory).slot("strategy")
+
+    def check(line: RiskLine, seqs: list[int], signals: list[int]) -> None:
+        if seqs:
+            assert seqs == [committed.cursor], "one tick at a time, and the strategy is done"
+            assert signals == answers(seqs[-1]), "with its signals"
+
+    others = [processes.fork(feed(settings, 150)), processes.fork(strategy(settings))]
+    seen = processes.fork(risk(settings, check)).result()
+    assert seen == {"ticks": list(range(1, 151)), "signals": answers(150)}
+    assert [child.result() for child in others] == [150, 150]
+
+
+@pytest.mark.parametrize("mode", ["poll", "callback", "adaptive"])
+def test_without_lockstep_everybody_gets_everything(
+    run_settings: Make, run: Readers, processes: Processes, mode: str
+) -> None:
+    settings = run_settings(f"waiting.mode='{mode}'")
+    others = [processes.fork(strategy(settings)), processes.fork(feed(settings, 300))]
+    seen = processes.fork(risk(settings)).result()
+    assert seen == {"ticks": list(range(1, 301)), "signals": answers(300)}
+    assert [child.result() for child in others] == [300, 300]
+
+
+@pytest.mark.parametrize("options", [[], [LOCKSTEP]], ids=["free", "lockstep"])
+def test_risk_goes_on_when_the_strategy_has_left(
+    run_settings: Make, run: Readers, processes: Processes, options: list[str]
+) -> None:
+    settings = run_settings(*options)
+    others = [
+        processes.fork(strategy(settings, last=10)),
+        processes.fork(feed(settings, 40)),
+    ]
+    seen = processes.fork(risk(settings)).result()
+    assert seen == {"ticks": list(range(1, 41)), "signals": answers(10)}
+    assert others[1].result() == 40
+    assert others[0].result() >= 11
+
+
+@pytest.mark.parametrize("options", [[], [LOCKSTEP]], ids=["free", "lockstep"])
+def test_risk_goes_on_when_the_strategy_was_killed_and_declared_gone(
+    run_settings: Make, run: Readers, processes: Processes, options: list[str]
+) -> None:
+    settings = run_settings(POLL, *options)
+    published = processes.fork(feed(settings, 40))
+    seen = processes.fork(risk(settings))
+    processes.fork(strategy(settings, last=10, kill=True)).wait_for_death()
+    declare_gone(run, "strategy")
+    assert seen.result() == {"ticks": list(range(1, 41)), "signals": answers(10)}
+    assert published.result() == 40
+
+
+def test_in_lockstep_risk_waits_while_nobody_has_declared_a_dead_strategy_gone(
+    run_settings: Make, run: Readers, processes: Processes
+) -> None:
+    settings = run_settings(POLL, LOCKSTEP)
+    processes.fork(feed(settings, 40))
+    handled = processes.fork(risk(settings))
+    processes.fork(strategy(settings, last=10, kill=True)).wait_for_death()
+    slot = run.slot("risk")
+    until(lambda: slot.cursor == 10)
+    assert lock_is_held(lock_path(settings.run_directory, "risk"))
+    declare_gone(run, "strategy")
+    assert handled.result()["ticks"] == list(range(1, 41))
+
+
+def test_the_feed_goes_on_when_risk_was_killed_and_declared_gone(
+    run_settings: Make, run: Readers, processes: Processes
+) -> None:
+    def die(line: RiskLine, seqs: list[int], signals: list[int]) -> None:
+        if 5 in seqs:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    settings = run_settings(POLL, LOCKSTEP)
+    published = processes.fork(feed(settings, 40))
+    handled = processes.fork(strategy(settings))
+    processes.fork(risk(settings, die)).wait_for_death()
+    declare_gone(run, "risk")
+    assert published.result() == 40
+    assert handled.result() == 40
+
+
+def test_risk_has_not_ended_before_the_last_signal_of_the_strategy(
+    run_settings: Make, run: Readers, processes: Processes
+) -> None:
+    settings = run_settings()
+
+    def put_one_more_when_risk_has_seen_the_end() -> None:
+        with StrategyLine(settings) as line:
+            until(lambda: line.ticks.published == 5 and line.ticks.ready)
+            line.ticks.read(LIMIT)
+            until(lambda: line.ticks.ended)
+            until(lambda: line.positions.latest() is not None)
+            line.signals.put(signals_for(5, 1))
+
+    def show_the_end(line: RiskLine, seqs: list[int], signals: list[int]) -> None:
+        if line.ticks.ended and not signals:
+            if not line.ready:  # with nothing to come from the ring, risk may sleep
+                line.positions.publish(np.zeros(1, positions_dtype(1)))
+            assert not line.ended
+
+    children = [
+        processes.fork(put_one_more_when_risk_has_seen_the_end),
+        processes.fork(feed(settings, 5)),
+    ]
+    seen = processes.fork(risk(settings, show_the_end)).result()
+    assert seen == {"ticks": [1, 2, 3, 4, 5], "signals": [5]}
+    for child in children:
+        child.result()
+
+
+def test_the_feed_waits_for_both_readers(
+    run_settings: Make, run: Readers, processes: Processes
+) -> None:
+    settings = run_settings()
+    published = processes.fork(feed(settings, 3))
+    handled = processes.fork(strategy(settings))
+    ring = settings.run_directory / "ticks.ring"
+    until(ring.exists)
+    reader = RingReader(ring, TICK, run.slot("risk"))
+    assert (reader.published, run.slot("risk").pid) == (0, 0)
+    assert processes.fork(risk(settings)).result()["ticks"] == [1, 2, 3]
+    assert (published.result(), handled.result()) == (3, 3)
+    reader.close()
+
+
+def test_the_feed_does_not_take_the_readers_of_a_run_before_for_its_own(
+    run_settings: Make, processes: Processes
+) -> None:
+    settings = run_settings()
+
+    def attach_and_die() -> None:
+        for name in READER_NAMES:
+            readers.slot(name).take()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with own_run(settings.run_directory, READER_NAMES, print) as readers:
+        processes.fork(attach_and_die).wait_for_death()
+        published = processes.fork(feed(settings, 3))
+        handled = processes.fork(strategy(settings))
+        seen = processes.fork(risk(settings)).result()
+        assert seen["ticks"] == [1, 2, 3]
+        assert (published.result(), handled.result()) == (3, 3)
+
+
+def test_the_watch_sees_every_role_start_run_and_stop(
+    run_settings: Make, run: Readers, processes: Processes
+) -> None:
+    settings = run_settings()
+    watch = Watch(settings.run_directory)
+    assert watch.latest() == {}
+
+    def fail() -> None:
+        with pytest.raises(RuntimeError, match="on purpose"), StrategyLine(settings) as line:
+            line.beat(ProcessState.RUNNING, ticks=7, lost=2)
+            line.beat(ProcessState.RUNNING, ticks=8)
+            until(lambda: line.ticks.ended)
+            raise RuntimeError("on purpose")
+
+    def state_of(role: str) -> int:
+        rows = watch.latest()
+        return int(rows[role]["state"][0]) if role in rows else -1
+
+    children = {"feed": processes.fork(feed(settings, 1))}
+    until(lambda: state_of("feed") == ProcessState.STARTING)
+    children["strategy"] = processes.fork(fail)
+    until(lambda: state_of("strategy") == ProcessState.STARTING)
+    children["risk"] = processes.fork(risk(settings))
+    for child in children.values():
+        child.result()
+    rows = watch.latest()
+    assert {role: int(row["state"][0]) for role, row in rows.items()} == {
+        "feed": ProcessState.STOPPED,
+        "strategy": ProcessState.FAILED,
+        "risk": ProcessState.STOPPED,
+    }
+    assert {role: int(row["pid"][0]) for role, row in rows.items()} == {
+        role: child.pid for role, child in children.items()
+    }
+    assert (int(rows["strategy"]["ticks"][0]), int(rows["strategy"]["lost"][0])) == (8, 2)
+    watch.close()
+
+
+def test_readers_see_that_the_feed_ended_by_an_error(
+    run_settings: Make, run: Readers, processes: Processes
+) -> None:
+    settings = run_settings()
+
+    def fail() -> None:
+        with pytest.raises(RuntimeError, match="on purpose"), FeedLine(settings) as line:
+            line.wait_for_readers()
+            raise RuntimeError("on purpose")
+
+    def see() -> bool:
+        with RiskLine(settings) as line:
+            until(lambda: line.ended)
+            return line.ticks.abandoned
+
+    children = [processes.fork(child) for child in (fail, strategy(settings), see)]
+    assert [child.result() for child in children] == [None, 0, True]
+
+
+def test_a_second_process_of_a_role_is_refused(run_settings: Make, run: Readers) -> None:
+    settings = run_settings()
+    first = FeedLine(settings)
+    with pytest.raises(AlreadyRunning, match=rf"feed.lock is held by process {os.getpid()}\n"):
+        FeedLine(settings)
+    first.close()
+
+
+def test_processes_without_a_supervisor_remove_the_directory_when_the_last_one_leaves(
+    run_settings: Make, processes: Processes
+) -> None:
+    settings = run_settings()
+    children = [
+        processes.fork(feed(settings, 20)),
+        processes.fork(strategy(settings)),
+        processes.fork(risk(settings)),
+    ]
+    assert children[0].result() == 20
+    assert children[1].result() == 20
+    assert children[2].result()["ticks"] == list(range(1, 21))
+    assert not settings.run_directory.parent.exists()
+
+
+def test_risk_sees_what_the_strategy_lost(
+    run_settings: Make, run: Readers, processes: Processes
+) -> None:
+    settings = run_settings("channels.ring_capacity=64")
+
+    def sleep_through_the_morning() -> int:
+        with StrategyLine(settings) as line:
+            until(lambda: line.ticks.published == 100)
+            line.ticks.read(LIMIT)
+            line.commit()
+            return line.ticks.lost
+
+    def see() -> list[int]:
+        with RiskLine(settings) as line:
+            until(lambda: line.ended or line.strategy_lost > 0)
+            return [line.strategy_lapped, line.strategy_lost]
+
+    children = [
+        processes.fork(feed(settings, 100)),
+        processes.fork(sleep_through_the_morning),
+        processes.fork(see),
+    ]
+    assert [child.result() for child in children] == [100, 36, [1, 36]]
+
+
+@pytest.mark.parametrize(
+    ("options", "bare", "expected"),
+    [
+        (["waiting.mode='poll'"], True, Poll),
+        (["waiting.mode='poll'"], False, PollYielding),
+        (["waiting.mode='callback'"], True, Callback),
+        (["waiting.mode='adaptive'"], True, Adaptive),
+    ],
+)
+def test_each_mode_has_its_way_to_wait(
+    run_settings: Make,
+    run: Readers,
+    processes: Processes,
+    options: list[str],
+    bare: bool,
+    expected: type[Waiting],
+) -> None:
+    settings = run_settings(*options)
+
+    def kind_of(line_type: type[StrategyLine | RiskLine]) -> Callable[[], str]:
+        def name() -> str:
+            with line_type(settings) as line:
+                until(lambda: line.ticks.ready)
+                return type(line.waiting(settings, bare)).__name__
+
+        return name
+
+    children = [processes.fork(kind_of(line)) for line in (StrategyLine, RiskLine)]
+    processes.fork(feed(settings, 1)).result()
+    assert [child.result() for child in children] == [expected.__name__] * 2
