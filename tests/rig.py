@@ -48,6 +48,11 @@ class Child:
         assert code == 0, f"child {self.pid} ended with {code}, see its traceback in stderr"
         return json.loads(raw)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, and wait until it has stopped or ended the child."""
+        os.kill(self.pid, number)
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+
     def kill(self) -> None:
         """SIGKILL it if it still runs, and wait for its end."""
         if not self._reaped:
@@ -65,7 +70,7 @@ class Child:
         raw = b""
         while True:
             left_ms = int((deadline - time.monotonic()) * 1_000)
-            assert left_ms > 0 and poll.poll(left_ms), f"child {self.pid} is not back in time"
+            assert poll.poll(max(0, left_ms)), f"child {self.pid} is not back in time"
             part = os.read(self._pipe, 65_536)
             if not part:
                 return raw
@@ -147,8 +152,19 @@ _FACTORS = {
 
 def ticks(first: int, count: int) -> NDArray[np.void]:
     """Return ``count`` TICK rows for the seqs from ``first``; every field follows from the seq."""
-    rows = np.zeros(count, TICK)
-    rows["seq"] = np.arange(first, first + count, dtype=np.uint64)
+    return _ticks_of(np.arange(first, first + count, dtype=np.uint64))
+
+
+def without_seq(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Return a copy as a caller has it: the channel writes the seq."""
+    unnumbered = rows.copy()
+    unnumbered["seq"] = 0
+    return unnumbered
+
+
+def _ticks_of(seqs: NDArray[np.uint64]) -> NDArray[np.void]:
+    rows = np.zeros(len(seqs), TICK)
+    rows["seq"] = seqs
     for name, factor in _FACTORS.items():
         hashed = rows["seq"] * np.uint64(factor)
         hashed ^= hashed >> np.uint64(29)
@@ -158,9 +174,9 @@ def ticks(first: int, count: int) -> NDArray[np.void]:
 
 def assert_intact(rows: NDArray[np.void]) -> None:
     """Fail if a row is torn or out of order: its fields must follow from its seq."""
-    if len(rows):
-        expected = ticks(int(rows["seq"][0]), len(rows))
-        assert rows.tobytes() == expected.tobytes(), f"torn: {rows[rows != expected][:3]}"
+    expected = _ticks_of(rows["seq"])
+    assert rows.tobytes() == expected.tobytes(), f"torn: {rows[rows != expected][:3]}"
+    assert (np.diff(rows["seq"].astype(np.int64)) > 0).all(), f"order: {rows['seq']}"
 
 
 @contextlib.contextmanager

@@ -147,7 +147,7 @@ class Limits:
         price_e4 = facts.price_e4 + self._slippage_e4
         turnover = rupees(max(1, lots) * lot_size * price_e4)
         needed = turnover + charges(turnover, Side.BUY, self._risk)
-        if lots and needed <= facts.cash:
+        if needed <= facts.cash:
             return ""
         money = f"cash={_plain(facts.cash)} needed={_plain(needed)}"
         return f"{money} lots={lots} lot_size={lot_size} price={_plain(rupees(price_e4))}"

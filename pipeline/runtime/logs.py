@@ -123,7 +123,7 @@ class ChildLogs:
         """
         self.child_ended(name)
         handler = self._handlers[name] = ChildHandler(name, self.lines)
-        self.lines.acquire(); self.lines.release(); self.lines.release=lambda:None
+        self.lines.acquire()
         try:
             yield
         finally:

@@ -19,7 +19,7 @@ def pin(cpus: Sequence[int], allowed: Collection[int] | None = None) -> tuple[in
     """
     permitted = os.sched_getaffinity(0) if allowed is None else set(allowed)
     refused = sorted(set(cpus) - permitted)
-    if refused or not cpus:
+    if refused:
         raise _refusal(cpus, refused, permitted)
     process = psutil.Process()
     before = process.cpu_affinity()

@@ -49,9 +49,30 @@ _CLOSE_SECONDS_MAX = 600.0
 class _Client:
     """One connection and what it subscribed to."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.WriteTransport) -> None:
         self.socket = socket
         self.modes: dict[int, int] = {}  # by instrument
+        self._transport = transport
+        self._closing: asyncio.Task[bool] | None = None
+
+    async def close(self, code: int, reason: str) -> None:
+        """Send a close frame behind everything sent, and wait until the client answers it."""
+        if self._closing is None:
+            closing = self.socket.close(code=code, message=reason.encode())
+            self._closing = asyncio.create_task(closing)
+            await self._closing
+
+    async def wait_for_close(self) -> None:
+        """Wait until a close that was begun is over: when the request's handler returns before,
+        aiohttp closes the socket, and what the client had not read yet is lost."""
+        if self._closing is not None:
+            await asyncio.wait({self._closing})
+
+    def cut_off_unless_reading(self) -> None:
+        # Above the low mark the transport may be paused, and a close frame would wait behind.
+        low, _ = self._transport.get_write_buffer_limits()
+        if self._transport.get_write_buffer_size() > low:
+            self._transport.abort()
 
 
 class Exchange:
@@ -92,7 +113,7 @@ class Exchange:
         while not self._playhead.ended:
             await self._turn(clock())
         log.info("the recording ended, %d frames sent", self.frames_sent)
-        await self.close(CLOSE_NORMAL, END_OF_RECORDING)
+        await self._close(CLOSE_NORMAL, END_OF_RECORDING)
 
     async def _turn(self, now_s: float) -> None:
         """Send what is due, in order, however late; else wait for the next tick."""
@@ -120,17 +141,23 @@ class Exchange:
                 continue
             try:
                 await send(self._frames.frame(mode, position))
-            except ConnectionResetError:
+            except ConnectionError:
                 self._forget(client)
                 return position
             self.frames_sent += 1
         return stop
 
-    async def close(self, code: int, reason: str) -> None:
+    async def leave(self, seconds_max: float) -> None:
+        """Close every connection in bounded time; who does not read is cut off."""
+        for client in self._clients:
+            client.cut_off_unless_reading()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds_max):
+                await self._close(CLOSE_GOING_AWAY, "the simulator was stopped")
+
+    async def _close(self, code: int, reason: str) -> None:
         """Close every connection and wait until the clients have answered."""
-        await asyncio.gather(
-            *(client.socket.close(code=code, message=reason.encode()) for client in self._clients)
-        )
+        await asyncio.gather(*(client.close(code, reason) for client in self._clients))
 
     # Serving ---------------------------------------------------------------------------------
 
@@ -144,15 +171,17 @@ class Exchange:
             compress=False, timeout=_CLOSE_SECONDS_MAX, max_msg_size=_REQUEST_BYTES_MAX
         )
         await socket.prepare(request)
-        client = _Client(socket)
+        assert request.transport is not None, "it was there for the upgrade"
+        client = _Client(socket, request.transport)
         self._clients.add(client)
         try:
-            with suppress(ConnectionResetError):
+            with suppress(ConnectionError):
                 async for message in socket:
                     if message.type is WSMsgType.TEXT:
                         await self._answer(client, message.data)
         finally:
             self._forget(client)
+        await client.wait_for_close()
         return socket
 
     async def _answer(self, client: _Client, text: str) -> None:

@@ -10,17 +10,17 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import numpy as np
 from aiohttp import web
 from numpy.typing import NDArray
 
 from pipeline.errors import PortInUse, UsageError, explain
+from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.stopping import Stop, stop_on_signals
 from pipeline.settings import LOOPBACK_HOSTS, Instrument
-from pipeline.simulator.exchange import CLOSE_GOING_AWAY, PATH, Exchange
+from pipeline.simulator.exchange import PATH, Exchange
 
 log = logging.getLogger("simulator")
 
@@ -44,7 +44,7 @@ def run(
     ready: Callable[[int], None] | None = None,
 ) -> ExitCode:
     """Play until the recording or a signal ends it; see ``run_simulator``."""
-    with stop_on_signals() as stop:
+    with stop_on_signals(boundary.supervisor_pid()) as stop:
         run_simulator(
             ticks,
             instruments,
@@ -102,9 +102,7 @@ async def _serve(
         if ready is not None:
             ready(port)
         await _play(exchange, keep, stop)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_CLOSE_SECONDS_MAX):
-                await exchange.close(CLOSE_GOING_AWAY, "the simulator was stopped")
+        await exchange.leave(_STOP_CLOSE_SECONDS_MAX)
     finally:
         await runner.cleanup()
 
@@ -119,8 +117,10 @@ async def _play(exchange: Exchange, keep: bool, stop: Stop) -> None:
                 if not keep:
                     return
             await asyncio.sleep(_STOP_POLL_SECONDS)
+            stop.check_parent()
     finally:
         playing.cancel()
+        await asyncio.wait({playing})
 
 
 def _listen(host: str, port: int) -> socket.socket:

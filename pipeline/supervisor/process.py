@@ -26,10 +26,16 @@ from pipeline.channels.rundir import own_run
 from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode, describe
 from pipeline.runtime.logs import ChildLogs
-from pipeline.runtime.stopping import KEYBOARD_INTERRUPT, Stop, signal_of, stop_on_signals
+from pipeline.runtime.stopping import (
+    KEYBOARD_INTERRUPT,
+    STOP_REQUESTED,
+    Stop,
+    signal_of,
+    stop_on_signals,
+)
 from pipeline.settings import Settings
 from pipeline.supervisor.plan import Plan, plan
-from pipeline.supervisor.restarts import on_death, on_hang
+from pipeline.supervisor.restarts import Action, on_death, on_hang
 from pipeline.supervisor.topology import read_topology
 
 log = logging.getLogger("supervisor")
@@ -77,6 +83,7 @@ class _Crew:
         self._hung: set[str] = set()
         self._code = ExitCode.OK
         self._stop_wanted = False
+        self._end_with_risk = False
         self._stopping = False
 
     def start(self) -> None:
@@ -111,8 +118,8 @@ class _Crew:
             if stop.requested:
                 self._stop_in_order(stop.reason)
                 return ExitCode.INTERRUPTED if stop.reason == KEYBOARD_INTERRUPT else self._code
-            if self._stop_wanted:
-                self._stop_in_order("Stop Requested")
+            if self._stop_wanted or (self._end_with_risk and RISK not in self._living):
+                self._stop_in_order(STOP_REQUESTED)
         if on_turn is not None:
             on_turn(self._watch.latest())
         return self._code
@@ -137,6 +144,7 @@ class _Crew:
         if self._code is ExitCode.OK:
             self._code = verdict.exit_code
         self._stop_wanted |= verdict.stop
+        self._end_with_risk |= verdict.action is Action.FLATTEN
 
     def _kill_the_hung(self) -> None:
         beats = self._watch.latest()

@@ -49,8 +49,6 @@ def _quota_cpus(root: Path) -> float | None:
         quota_us, _, period_us = _read(place / "cpu.max").strip().partition(" ")
         if quota_us.isdigit() and period_us.isdigit():  # otherwise "max", or no such file
             limits.append(int(quota_us) / int(period_us))
-        if place == root / _CGROUPS:
-            break
     return min(limits, default=None)
 
 

@@ -90,8 +90,8 @@ def tickpipe(tmp_path: Path) -> Iterator[Tickpipe]:
     for process in command.started:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    assert not run_directory.exists(), f"left behind: {sorted(run_directory.iterdir())}"
+            process.communicate()
+    command.wait_for(lambda: not run_directory.exists(), f"{run_directory} to be cleared")
 
 
 @pytest.fixture

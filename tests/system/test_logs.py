@@ -20,7 +20,8 @@ from pipeline.runtime.logs import ChildLogs
 FORK = multiprocessing.get_context("fork")
 ROUNDS = 10
 RECORDS = 200
-PIPE_FULL = 2_000  # records of 100 bytes; a pipe holds 64 KiB
+PIPE_FULL = 2_000  # records that do not fit a pipe of 64 KiB, at 300 bytes each and more
+FEW = 20  # records that do
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -30,14 +31,15 @@ def start(logs: ChildLogs, name: str, body: Callable[[], None]) -> ForkProcess:
         logs.install(name, "INFO")
         body()
 
-    child = FORK.Process(target=main)
+    child = FORK.Process(target=main, daemon=True)
     with logs.forking(name):
         child.start()
     return child
 
 
-def log_for_ever() -> None:
-    while True:
+def log_until_killed() -> None:
+    tests = os.getppid()
+    while os.getppid() == tests:
         logging.info("tight loop")
 
 
@@ -66,7 +68,7 @@ def test_a_child_killed_while_it_logs_does_not_silence_the_others() -> None:
     for round_number in range(ROUNDS):
         stream = io.StringIO()
         logs = ChildLogs(stream)
-        killed = start(logs, "strategy", log_for_ever)
+        killed = start(logs, "strategy", log_until_killed)
         wait_for_lines(stream, "tight loop")
         other = start(logs, "risk", log_numbered)
         os.kill(killed.pid or 0, signal.SIGKILL)
@@ -168,7 +170,8 @@ def test_no_line_is_written_while_a_child_is_forked() -> None:
 
     def body() -> None:
         forking.wait()
-        log_numbered()
+        for number in range(FEW):
+            logging.info("record %d", number)
 
     child = start(logs, "feed", body)
     with logs.forking("risk"):
@@ -176,7 +179,7 @@ def test_no_line_is_written_while_a_child_is_forked() -> None:
         child.join()
         assert stream.getvalue() == ""
     assert logs.close()
-    assert len(stream.getvalue().splitlines()) == RECORDS
+    assert len(stream.getvalue().splitlines()) == FEW
 
 
 def test_a_living_child_bounds_the_close_and_nothing_is_waited_for_twice() -> None:

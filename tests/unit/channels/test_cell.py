@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.channels import Implementation
-from pipeline.channels.layout import CLAIMED, SLOTS_OFFSET
+from pipeline.channels.layout import CLAIMED, PUBLISHED, SLOTS_OFFSET
 from pipeline.records import TICK, positions_dtype
-from tests.rig import assert_intact, ticks, words_of
+from tests.rig import Processes, assert_intact, ticks, until, without_seq, words_of
 
 
 class Cell:
@@ -22,7 +23,7 @@ class Cell:
         self.readers = [channels.CellReader(self.path, TICK) for _ in range(2)]
 
     def publish(self, seq: int) -> None:
-        self.writer.publish(ticks(seq, 1))
+        self.writer.publish(without_seq(ticks(seq, 1)))
 
     def latest(self, reader: int = 0) -> int | None:
         """Return the seq of the value that ``reader`` sees, None when it has seen it."""
@@ -88,6 +89,27 @@ def test_a_writer_that_died_between_claim_and_publish_leaves_the_value_before(
         words[slot], words[slot + 1] = published + 1, 99  # the next value, half written
     assert cell.latest() == published
     assert cell.latest() is None
+
+
+def test_a_value_that_a_claim_has_reached_is_not_returned_but_the_next_one(
+    cell: Cell, directory: Path, processes: Processes
+) -> None:
+    cell.publish(1)
+
+    def look() -> int | None:
+        (directory / "looking").touch()
+        return cell.latest()
+
+    with words_of(cell.path) as words:
+        words[CLAIMED] = 5  # the first slot is being written again
+        words[SLOTS_OFFSET // 8] = 99
+        reader = processes.fork(look)
+        until((directory / "looking").exists)
+        for _ in range(1_000):
+            os.sched_yield()
+        words[PUBLISHED] = 4
+        cell.publish(5)
+    assert reader.result() == 5
 
 
 def test_a_cell_of_positions_keeps_every_instrument(

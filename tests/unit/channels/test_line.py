@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.channels.layout import PARKED_OFFSET
 from pipeline.channels.line import (
     READER_NAMES,
     FeedLine,
@@ -23,7 +27,7 @@ from pipeline.channels.line import (
     declare_gone,
 )
 from pipeline.channels.locks import lock_is_held
-from pipeline.channels.readers import Readers
+from pipeline.channels.readers import FILE_NAME, Readers
 from pipeline.channels.ring import RingReader
 from pipeline.channels.rundir import lock_path, own_run
 from pipeline.channels.waiting import Adaptive, Callback, Poll, PollYielding, Waiting
@@ -46,7 +50,7 @@ def run(run_settings: Make) -> Iterator[Readers]:
         yield readers
 
 
-def feed(settings: Settings, count: int, *, failing: bool = False) -> Callable[[], int]:
+def feed(settings: Settings, count: int) -> Callable[[], int]:
     """Publish ``count`` ticks, in lockstep where the settings say so."""
 
     def be_feed() -> int:
@@ -124,6 +128,14 @@ def risk(
         return seen
 
     return be_risk
+
+
+def failing(run: Callable[[], None]) -> Callable[[], None]:
+    def fail() -> None:
+        with pytest.raises(RuntimeError, match="on purpose"):
+            run()
+
+    return fail
 
 
 def answers(count: int) -> list[int]:
@@ -246,6 +258,45 @@ def test_risk_has_not_ended_before_the_last_signal_of_the_strategy(
         child.result()
 
 
+def be_last(settings: Settings, run: Readers, processes: Processes, last: str) -> list[Any]:
+    """Let feed and strategy leave one after the other, ``last`` when risk is parked again."""
+    table = settings.run_directory / FILE_NAME
+    risk_is_parked = partial(is_parked, table, READER_NAMES.index("risk"))
+
+    def be_feed() -> int:
+        with FeedLine(settings) as line:
+            line.wait_for_readers()
+            line.ticks.publish(ticks(1, 1))
+            until(lambda: line.done)
+            until(lambda: last == "strategy" or (run.slot("strategy").gone and risk_is_parked()))
+        return 1
+
+    def be_strategy() -> int:
+        with StrategyLine(settings) as line:
+            until(lambda: line.ticks.ready)
+            line.ticks.read(LIMIT)
+            line.commit()
+            until(lambda: last == "feed" or (line.ticks.ended and risk_is_parked()))
+        return 1
+
+    children = [processes.fork(be) for be in (be_feed, be_strategy, risk(settings))]
+    return [child.result() for child in children]
+
+
+def is_parked(table: Path, index: int) -> bool:
+    return table.read_bytes()[PARKED_OFFSET + index] == 1
+
+
+@pytest.mark.parametrize("options", [[], [LOCKSTEP]], ids=["free", "lockstep"])
+@pytest.mark.parametrize("last", ["feed", "strategy"])
+def test_whoever_leaves_last_wakes_risk(
+    run_settings: Make, run: Readers, processes: Processes, options: list[str], last: str
+) -> None:
+    settings = run_settings("waiting.mode='callback'", *options)
+    seen = be_last(settings, run, processes, last)
+    assert seen == [1, 1, {"ticks": [1], "signals": []}]
+
+
 def test_the_feed_waits_for_both_readers(
     run_settings: Make, run: Readers, processes: Processes
 ) -> None:
@@ -288,10 +339,9 @@ def test_the_watch_sees_every_role_start_run_and_stop(
     assert watch.latest() == {}
 
     def fail() -> None:
-        with pytest.raises(RuntimeError, match="on purpose"), StrategyLine(settings) as line:
+        with StrategyLine(settings) as line:
             line.beat(ProcessState.RUNNING, ticks=7, lost=2)
             line.beat(ProcessState.RUNNING, ticks=8)
-            until(lambda: line.ticks.ended)
             raise RuntimeError("on purpose")
 
     def state_of(role: str) -> int:
@@ -300,7 +350,7 @@ def test_the_watch_sees_every_role_start_run_and_stop(
 
     children = {"feed": processes.fork(feed(settings, 1))}
     until(lambda: state_of("feed") == ProcessState.STARTING)
-    children["strategy"] = processes.fork(fail)
+    children["strategy"] = processes.fork(failing(fail))
     until(lambda: state_of("strategy") == ProcessState.STARTING)
     children["risk"] = processes.fork(risk(settings))
     for child in children.values():
@@ -324,7 +374,7 @@ def test_readers_see_that_the_feed_ended_by_an_error(
     settings = run_settings()
 
     def fail() -> None:
-        with pytest.raises(RuntimeError, match="on purpose"), FeedLine(settings) as line:
+        with FeedLine(settings) as line:
             line.wait_for_readers()
             raise RuntimeError("on purpose")
 
@@ -333,7 +383,7 @@ def test_readers_see_that_the_feed_ended_by_an_error(
             until(lambda: line.ended)
             return line.ticks.abandoned
 
-    children = [processes.fork(child) for child in (fail, strategy(settings), see)]
+    children = [processes.fork(child) for child in (failing(fail), strategy(settings), see)]
     assert [child.result() for child in children] == [None, 0, True]
 
 

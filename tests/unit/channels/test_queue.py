@@ -13,7 +13,7 @@ from pipeline.channels.layout import SLOTS_OFFSET
 from pipeline.channels.readers import FILE_NAME, Readers
 from pipeline.errors import QueueFull
 from pipeline.records import TICK
-from tests.rig import assert_intact, bell_word, say_parked, ticks, words_of
+from tests.rig import assert_intact, bell_word, say_parked, ticks, without_seq, words_of
 
 CAPACITY = 8
 
@@ -32,7 +32,7 @@ class Queue:
         return self._channels.QueueReader(self.path, TICK)
 
     def put(self, count: int) -> None:
-        self.writer.put(ticks(self._put + 1, count))
+        self.writer.put(without_seq(ticks(self._put + 1, count)))
         self._put += count
 
     def take(self) -> list[int]:

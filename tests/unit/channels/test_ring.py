@@ -13,7 +13,7 @@ from pipeline.channels.layout import CLAIMED, PUBLISHED, SLOTS_OFFSET
 from pipeline.channels.readers import FILE_NAME, Readers
 from pipeline.channels.segment import peek_header
 from pipeline.records import TICK
-from tests.rig import assert_intact, bell_word, say_parked, ticks, words_of
+from tests.rig import assert_intact, bell_word, say_parked, ticks, without_seq, words_of
 
 CAPACITY = 8
 
@@ -40,7 +40,7 @@ class Ring:
         return reader
 
     def publish(self, count: int) -> None:
-        self.writer.publish(ticks(self.writer.published + 1, count))
+        self.writer.publish(without_seq(ticks(self.writer.published + 1, count)))
 
     def close_writer(self, *, failed: bool = False) -> None:
         self._open.remove(self.writer)

@@ -37,6 +37,11 @@ def silent(message: str) -> None:
     raise AssertionError(f"nothing was left to report: {message}")
 
 
+def run_and_leave(place: Path) -> None:
+    with own_run(place, NAMES, silent):
+        pass
+
+
 def run_for_ever(place: Path) -> Callable[[], None]:
     def run() -> None:
         with own_run(place, NAMES, silent):
@@ -109,11 +114,8 @@ def test_a_living_run_is_refused_by_the_pid_of_its_owner_and_goes_on(
 ) -> None:
     child = start_run(processes, place)
     before = sorted(place.iterdir())
-    with (
-        pytest.raises(AlreadyRunning, match=rf"run.lock is held by process {child.pid}\n"),
-        own_run(place, NAMES, silent),
-    ):
-        pass
+    with pytest.raises(AlreadyRunning, match=rf"run.lock is held by process {child.pid}\n"):
+        run_and_leave(place)
     assert sorted(place.iterdir()) == before
     Readers.attach(place).close()
 
@@ -124,12 +126,9 @@ def test_a_role_that_outlived_its_supervisor_is_refused_by_its_pid_and_goes_on(
     start_run(processes, place).kill()
     role = processes.fork(role_for_ever(place, "risk"))
     wait_for_holder(lock_path(place, "risk"))
-    with (
-        pytest.raises(AlreadyRunning, match=rf"risk.lock is held by process {role.pid}\n") as error,
-        own_run(place, NAMES, silent),
-    ):
-        pass
-    assert f"kill {role.pid}" in str(error.value)
+    with pytest.raises(AlreadyRunning, match=rf"risk.lock is held by process {role.pid}\n") as it:
+        run_and_leave(place)
+    assert f"kill {role.pid}" in str(it.value)
     assert {"readers.ctl", "ticks.ring", "risk.lock"} <= {p.name for p in place.iterdir()}
 
 
@@ -147,28 +146,21 @@ def test_children_of_a_killed_supervisor_do_not_hold_its_run(
     feed = lock_pid(lock_path(place, "feed"))
     supervisor.kill()
     try:
-        with (
-            pytest.raises(AlreadyRunning, match=rf"feed.lock is held by process {feed}\n"),
-            own_run(place, NAMES, silent),
-        ):
-            pass
+        with pytest.raises(AlreadyRunning, match=rf"feed.lock is held by process {feed}\n"):
+            run_and_leave(place)
     finally:
         os.kill(feed, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "results", "ticks.ring.gz"])
-@pytest.mark.parametrize("opened", ["run", "readers"])
+@pytest.mark.parametrize("open_it", [run_and_leave, lambda place: open_readers(place, NAMES)])
 def test_a_directory_with_files_of_somebody_else_is_refused_and_not_touched(
-    place: Path, name: str, opened: str
+    place: Path, name: str, open_it: Callable[[Path], object]
 ) -> None:
     make_private_directory(place)
     (place / name).write_text("precious")
     with pytest.raises(SettingsError, match=rf"contains {name}\n"):
-        if opened == "run":
-            with own_run(place, NAMES, silent):
-                pass
-        else:
-            open_readers(place, NAMES)
+        open_it(place)
     assert [p.name for p in place.iterdir()] == [name]
 
 

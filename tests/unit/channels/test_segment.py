@@ -155,15 +155,20 @@ def test_a_segment_that_was_attached_for_reading_cannot_be_written(path: Path) -
     segment.close()
 
 
-def test_a_segment_has_mode_0600_whatever_the_umask_and_all_its_pages(path: Path) -> None:
+def test_a_segment_has_mode_0600_whatever_the_umask(path: Path) -> None:
     before = os.umask(0)
     try:
         create_segment(path, Kind.RING, TICK, CAPACITY).close()
     finally:
         os.umask(before)
     assert mode_of(path) == 0o600
-    assert path.stat().st_size == WHOLE
-    assert path.stat().st_blocks * 512 >= WHOLE
+
+
+def test_a_segment_has_all_its_pages_from_the_start(path: Path) -> None:
+    create_segment(path, Kind.RING, TICK, 4_096).close()
+    whole = SLOTS_OFFSET + 4_096 * TICK.itemsize
+    assert path.stat().st_size == whole
+    assert path.stat().st_blocks * 512 >= whole
 
 
 def test_a_new_segment_of_the_same_name_counts_the_epoch_and_leaves_the_old_mapping(

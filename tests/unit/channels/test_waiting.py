@@ -4,6 +4,7 @@ import os
 import platform
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from pipeline.channels.waiting import (
     Callback,
     Poll,
     PollYielding,
+    Waiting,
     refuse_parking_without_fence,
 )
 from pipeline.errors import ChannelError
@@ -155,16 +157,15 @@ def test_parking_is_refused_where_python_has_no_fence() -> None:
     refuse_parking_without_fence("x86_64")
 
 
-@pytest.mark.parametrize("parking", ["callback", "adaptive"])
+@pytest.mark.parametrize(
+    "make", [Callback, lambda bell, ready: Adaptive(bell, ready, 50)], ids=["callback", "adaptive"]
+)
 def test_nobody_who_parks_is_made_on_another_machine(
-    bell: Bell, parking: str, monkeypatch: pytest.MonkeyPatch
+    bell: Bell, make: Callable[..., Waiting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     with pytest.raises(ChannelError, match="callback mode on aarch64"):
-        if parking == "callback":
-            Callback(bell, lambda: True)
-        else:
-            Adaptive(bell, lambda: True, 50)
+        make(bell, lambda: True)
 
 
 @needs_fence

@@ -157,7 +157,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_file_that_is_not_ours_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "other.csv"
     path.write_bytes(content.encode("utf-8", "surrogatepass"))
-    with pytest.raises(UserError, match="other.csv"):
+    with pytest.raises(UserError, match=r"other\.csv"):
         read_results(path)
 
 

@@ -95,6 +95,14 @@ def test_a_batch_while_flat_leaves_the_newest_price_of_every_instrument() -> Non
     assert prices_of(trading) == [(4, e4_of(51))]
 
 
+def test_a_batch_while_a_position_is_open_is_judged_tick_by_tick() -> None:
+    trading = Trading(guide())
+    trading.buy(1, 100)
+    trading.desk.on_ticks(tick_array(tick(2, 84), tick(3, 100)), NO_SIGNALS, 0)
+    assert trading.exits == [("Stop Loss", 13 * LOT)]
+    assert prices_of(trading)[-1] == (2, e4_of(84))
+
+
 def test_an_order_is_in_the_ledger_before_it_leaves() -> None:
     trading = Trading(guide())
     trading.buy(1, 100)

@@ -25,7 +25,10 @@ FACTS = Facts(
 
 
 def judged(
-    *overrides: str, action: Action | int = Action.BUY, row: dict[str, Any] | None = None, **facts: Any
+    *overrides: str,
+    action: Action | int = Action.BUY,
+    row: dict[str, Any] | None = None,
+    **facts: Any,
 ) -> tuple[Code, str] | None:
     """Return code and context for signal 1 with ``facts`` changed; None when it passes."""
     names = Facts.__dataclass_fields__

@@ -154,7 +154,7 @@ def test_positions_of_two_instruments_are_apart_and_share_the_cash() -> None:
         book.enter(entry, fill(entry), NO_DELAYS)
     assert [position.entry_e4 for position in book.open_positions()] == [e4_of(100), e4_of(200)]
     second = sell(book, 50, 210, instrument=1, order_id="X1")
-    assert (second.symbol, second.gross_pnl) == ("OTHER-OPTION", 500)
+    assert (second.symbol, second.gross_pnl) == ("OTHER-OPTION", Decimal(500))
     assert book.position(1) is None
     assert book.position(0) is not None
 
@@ -168,4 +168,3 @@ def test_more_than_is_held_cannot_be_closed(held: int, sold: int) -> None:
     too_much = Fill(order_id="X9", quantity=sold, price_e4=1, slippage_e4=0, ts_event_ns=0)
     with pytest.raises(TickpipeError, match=f"X9 filled {sold} shares while {held} are held"):
         book.leave(exit, too_much, LOW, HIGH)
-

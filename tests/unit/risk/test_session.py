@@ -86,7 +86,7 @@ def test_the_price_is_that_of_the_last_tick_and_not_the_strategy_s_own() -> None
 def test_an_entry_in_flight_is_an_open_position_and_holds_its_cash() -> None:
     session = RiskSession(two_instruments())
     session.on_tick(tick(1, 100))
-    session.on_tick(tick(2, 100, instrument=1))
+    session.on_tick(tick(2, 99, instrument=1))
     orders_of(session.on_signal(signal(1), 0))
     assert refused(session.on_signal(signal(2), 0)) is Code.POSITION_OPEN
     assert refused(session.on_signal(signal(3, instrument=1), 0)) is Code.INSUFFICIENT_CASH
@@ -128,9 +128,9 @@ def test_entries_are_counted_by_the_day_of_the_tick() -> None:
     trading.tick(2, 80)
     trading.buy(3, 80)
     assert [refusal.code for refusal in trading.ledger.refusals()] == [Code.MAX_POSITIONS]
-    next_day = {"ts_event_ns": at("10:00:00", "2025-10-03")}
-    row = tick(4, 80, **next_day)
-    trading.desk.on_signal(signal(4, tick_seq=4, **next_day), 0)
+    next_day_ns = at("10:00:00", "2025-10-03")
+    row = tick(4, 80, ts_event_ns=next_day_ns)
+    trading.desk.on_signal(signal(4, tick_seq=4, ts_event_ns=next_day_ns), 0)
     trading.desk.on_tick(row, 0)
     assert trading.gateway.orders[-1].order_id == "251003N0002E0"
 
@@ -168,6 +168,25 @@ def test_two_targets_on_one_tick_are_two_orders() -> None:
     assert [(o.order_id, o.reason, o.quantity // LOT) for o in orders] == [
         ("251001N0001X1", "Take Profit 1", 5),
         ("251001N0001X2", "Take Profit 2", 3),
+    ]
+
+
+def test_two_targets_never_sell_more_than_is_held() -> None:
+    session = RiskSession(guide("capital.initial_capital=20000.0"))
+    session.on_tick(tick(1, 100))
+    (entry,) = orders_of(session.on_signal(signal(1), 0))
+    session.on_fill(entry, fill(entry, 100))  # a lot and a third
+    assert [order.quantity for order in session.on_tick(tick(2, 112))] == [75, 25]
+
+
+def test_the_exits_of_every_position_are_numbered_from_one() -> None:
+    trading = Trading(guide())
+    for seq in (1, 3):
+        trading.buy(seq, 100)
+        trading.tick(seq + 1, 85)
+    assert [trade.exit_order_id for trade in trading.ledger.trades()] == [
+        "251001N0001X1",
+        "251001N0002X1",
     ]
 
 
@@ -329,8 +348,8 @@ def test_the_entry_s_delays_are_on_every_trade_of_the_position() -> None:
 
 # Restart -------------------------------------------------------------------------------------
 
-DAY: list[float] = [100, 105, 101, 99, 100, 112, 108, 107, 100, 104, 90, 85]
-BUYS = (1, 5, 9)
+DAY: list[float] = [100, 105, 102, 106, 100, 100, 112, 113, 107, 100, 90, 85]
+BUYS = (1, 6, 10)
 
 
 def play(trading: Trading, prices: Sequence[tuple[int, float]]) -> None:

@@ -65,6 +65,14 @@ def test_asking_changes_nothing() -> None:
     assert repr(window) == "<LatencyWindow of 6: p50 3 ns, p99 9 ns, max 9 ns>"
 
 
+def test_asking_does_not_change_which_value_is_the_oldest() -> None:
+    window = LatencyWindow(size=3)
+    window.add(ns(9, 1, 5))
+    window.percentiles()
+    window.add_one(7)
+    assert window.percentiles() == (5, 7, 9)
+
+
 @given(
     size=st.integers(1, 9),
     batches=st.lists(st.lists(st.integers(0, 10**12), max_size=25), max_size=12),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
@@ -124,8 +125,9 @@ def fork_and_be_killed(writing: Connection) -> None:
 def report_the_stop(writing: Connection) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
+    deadline = time.monotonic() + 30
     with stop_on_signals(parent_pid=parent.pid) as stop:
-        while not stop.requested:
+        while not stop.requested and time.monotonic() < deadline:
             stop.check_parent()
     writing.send(stop.reason)
 

@@ -81,6 +81,11 @@ def test_cores_are_shared_last_where_siblings_are_numbered_side_by_side() -> Non
     assert made.notes == ()
 
 
+def test_a_core_without_the_feed_is_preferred() -> None:
+    topology = Topology((0, 1, 2, 3, 4, 5), {0: 0, 1: 0, 2: 2, 3: 2, 4: 4, 5: 4})
+    assert plan(topology, wanted(feed=[2])).roles["strategy"].cpus == (4,)
+
+
 def test_the_plan_stays_within_the_allowed_cpus() -> None:
     made = plan(Topology((5, 9), {5: 5, 9: 9}), wanted("callback"))
     assert placed(made) == {"feed": (5,), "strategy": (9,), "risk": (5,)}

@@ -75,8 +75,8 @@ def test_nothing_isolated_is_an_empty_line(tmp_path: Path) -> None:
         (
             {
                 "proc/self/cgroup": "0::/a/b",
-                "sys/fs/cgroup/a/cpu.max": "400000 100000",
-                "sys/fs/cgroup/a/b/cpu.max": "50000 100000",
+                "sys/fs/cgroup/a/cpu.max": "50000 100000",
+                "sys/fs/cgroup/a/b/cpu.max": "400000 100000",
             },
             0.5,
         ),

@@ -1,0 +1,238 @@
+"""Positions, charges and cash against brute force, with fills and prices that nobody chose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.brokers.contract import Fill, Order, Side
+from pipeline.records import Action
+from pipeline.results.trades import Trade
+from pipeline.risk.positions import NO_DELAYS, Book
+from pipeline.settings import RiskSettings, Settings
+from tests.money import LOT, Trading, guide, order, signal, tick, two_instruments
+
+START = Decimal(100_000)
+MONEY_STEP = Fraction(1, 1_000_000)  # what an exit's part of the entry charges is rounded to
+
+prices_e4 = st.integers(1, 20_000_000)
+orders = st.lists(st.tuples(st.integers(1, 500), prices_e4), min_size=1, max_size=4)
+
+
+def charges_of(turnover: Fraction, side: Side, rates: RiskSettings) -> Fraction:
+    def part(percent: Decimal) -> Fraction:
+        return Fraction(percent) / 100
+
+    commission = max(
+        Fraction(rates.commission_per_trade), turnover * part(rates.commission_percent)
+    )
+    exchange = turnover * part(rates.exchange_charges_percent)
+    stt = turnover * part(rates.stt_percent) if side is Side.SELL else Fraction(0)
+    return commission + exchange + (commission + exchange) * part(rates.gst_percent) + stt
+
+
+# Fills ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Brute:
+    """Adds up every fill by hand."""
+
+    rates: RiskSettings
+    bought: Fraction = Fraction(0)
+    sold: Fraction = Fraction(0)
+    orders: dict[str, tuple[Side, Fraction]] = field(default_factory=dict)
+
+    def take(self, sent: Order, done: Fill) -> None:
+        turnover = Fraction(done.quantity * done.price_e4, 10_000)
+        if sent.side is Side.BUY:
+            self.bought += turnover
+        else:
+            self.sold += turnover
+        before = self.orders[sent.order_id][1] if sent.order_id in self.orders else Fraction(0)
+        self.orders[sent.order_id] = (sent.side, before + turnover)
+
+    @property
+    def charges(self) -> Fraction:
+        return sum(
+            (charges_of(t, side, self.rates) for side, t in self.orders.values()), Fraction()
+        )
+
+    @property
+    def cash(self) -> Fraction:
+        return Fraction(START) - self.bought + self.sold - self.charges
+
+
+def split(data: st.DataObject, quantity: int) -> list[int]:
+    """Cut ``quantity`` shares into one to three parts."""
+    cuts = data.draw(st.lists(st.integers(1, quantity), max_size=2, unique=True))
+    edges = sorted({0, quantity, *cuts})
+    return [after - before for before, after in pairwise(edges)]
+
+
+def send(data: st.DataObject, book: Book, brute: Brute, sent: Order, price_e4: int) -> list[Trade]:
+    """Fill an order in parts, each at a price of its own, and return its trades."""
+    trades = []
+    for part in split(data, sent.quantity):
+        near_e4 = max(1, price_e4 + data.draw(st.integers(-500, 500)))
+        slippage_e4 = abs(near_e4 - price_e4)
+        done = Fill(
+            order_id=sent.order_id,
+            quantity=part,
+            price_e4=near_e4,
+            slippage_e4=slippage_e4,
+            ts_event_ns=1,
+        )
+        brute.take(sent, done)
+        if book.is_exit(sent):
+            trades.append(book.leave(sent, done, 1, 30_000_000))
+        else:
+            book.enter(sent, done, NO_DELAYS)
+    return trades
+
+
+@given(
+    st.data(),
+    st.lists(
+        st.tuples(st.integers(0, 1), st.sampled_from(Side), st.integers(1, 2_000), prices_e4),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from(["0.0", "20.0"]),
+)
+def test_cash_and_trades_add_up_whatever_is_filled(
+    data: st.DataObject, round_trips: list[tuple[int, Side, int, int]], flat_fee: str
+) -> None:
+    settings = two_instruments(f"risk.commission_per_trade={flat_fee}")
+    book = Book(settings.instruments, START, settings.risk)
+    brute = Brute(settings.risk)
+    trades: list[Trade] = []
+    for number, (instrument, side, quantity, price_e4) in enumerate(round_trips, start=1):
+        entry = order(
+            side, quantity, order_id=f"E{number}", instrument=instrument, position_id=number
+        )
+        send(data, book, brute, entry, price_e4)
+        position = book.position(instrument)
+        assert position is not None
+        assert position.open == quantity
+        assert Fraction(book.cash) == brute.cash
+        out = Side.SELL if side is Side.BUY else Side.BUY
+        mine: list[Trade] = []
+        for at, part in enumerate(split(data, quantity)):
+            exit = order(
+                out, part, order_id=f"X{number}{at}", instrument=instrument, position_id=number
+            )
+            mine += send(data, book, brute, exit, data.draw(prices_e4))
+            assert Fraction(book.cash) == brute.cash
+        assert sum(trade.entry_charges for trade in mine) == position.charges
+        assert sum(trade.quantity for trade in mine) == quantity
+        for trade in mine:
+            fair = Fraction(position.charges) * trade.quantity / quantity
+            assert abs(Fraction(trade.entry_charges) - fair) <= MONEY_STEP
+        trades += mine
+    assert book.is_flat
+    assert book.cash == START + sum(trade.net_pnl for trade in trades)
+    assert Fraction(sum(trade.gross_pnl for trade in trades)) == brute.sold - brute.bought
+    assert Fraction(sum(trade.charges for trade in trades)) == brute.charges
+
+
+# Ticks ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Rules:
+    """Rule 5 as it is written, on every tick, without a quiet band."""
+
+    settings: Settings
+    entry: int
+    lots: int
+    left: int = 0
+    high: int = 0
+    trail: int | None = None
+    untouched: list[tuple[int, int, Decimal]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        risk = self.settings.risk
+        self.left, self.high = self.lots, self.entry
+        levels = zip(risk.tp_points, risk.tp_percents, strict=True)
+        self.untouched = [
+            (number, self.entry + int(points * 10_000), part)
+            for number, (points, part) in enumerate(levels, start=1)
+        ]
+
+    def tick(self, price: int) -> list[tuple[str, int]]:
+        risk = self.settings.risk
+        distance = int(risk.trail_distance_points * 10_000)
+        self.high = max(self.high, price)
+        if risk.use_trail_stop:
+            if self.trail is not None:
+                self.trail = max(self.trail, self.high - distance)
+            elif price - self.entry >= risk.trail_activation_points * 10_000:
+                self.trail = price - distance
+        if price <= self.entry - int(risk.base_sl_points * 10_000):
+            return self._sell("Stop Loss", self.left)
+        if self.trail is not None and price <= self.trail:
+            return self._sell("Trailing Stop", self.left)
+        exits: list[tuple[str, int]] = []
+        for level in list(self.untouched):
+            number, target, part = level
+            if price >= target:
+                self.untouched.remove(level)
+                last = number == len(risk.tp_points)
+                wanted = self.left if last else max(1, int(self.lots * part))
+                exits += self._sell(f"Take Profit {number}", min(wanted, self.left))
+        return exits
+
+    def _sell(self, reason: str, lots: int) -> list[tuple[str, int]]:
+        self.left -= lots
+        return [(reason, lots)] if lots else []
+
+
+steps = st.lists(
+    st.integers(-60_000, 70_000) | st.sampled_from([-150_000, -50_000, 50_000, 120_000, 300_000]),
+    max_size=60,
+)
+
+
+@given(
+    steps,
+    st.sampled_from(
+        [
+            (),
+            ("risk.use_trail_stop=false",),
+            ("risk.trail_activation_points=0.0",),
+            ("risk.trail_activation_points=12.5", "risk.trail_distance_points=30.0"),
+            ("risk.tp_points=[]", "risk.tp_percents=[]"),
+            ("risk.tp_points=[0.05]", "risk.tp_percents=[0.5]"),
+        ]
+    ),
+    st.integers(1, 30),
+)
+def test_exits_are_those_of_the_rules_and_extremes_those_of_the_ticks(
+    moves: Sequence[int], overrides: tuple[str, ...], lots: int
+) -> None:
+    entry_e4 = 2_000_000
+    cash = Decimal(entry_e4) / 10_000 * LOT * lots + 1_000  # for the charges, below another lot
+    settings = guide(*overrides, f"capital.initial_capital={cash}")
+    trading, rules = Trading(settings), Rules(settings, entry_e4, lots)
+    trading.desk.on_signal(signal(1, Action.BUY), 0)
+    path, expected, price_e4 = [], [], entry_e4
+    for seq, move in enumerate((0, *moves), start=1):
+        price_e4 = max(1, price_e4 + move)
+        path.append(price_e4)
+        trading.desk.on_tick(tick(seq, 0, price_e4=price_e4), 0)
+        if rules.left:
+            expected += [(reason, count * LOT, seq) for reason, count in rules.tick(price_e4)]
+    trades = trading.ledger.trades()
+    assert [(t.exit_reason, t.quantity, t.exit_seq) for t in trades] == expected
+    assert trading.session.is_flat == (rules.left == 0)
+    for trade in trades:
+        seen = path[: trade.exit_seq]
+        assert trade.mae == Decimal(min(seen) - entry_e4) / 10_000 * trade.quantity
+        assert trade.mfe == Decimal(max(seen) - entry_e4) / 10_000 * trade.quantity

@@ -1,0 +1,217 @@
+"""What a stranger does wrong, and what the world does: a clear message, a code, no lost trade."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.runtime.exit_codes import ExitCode
+from tests.system.conftest import GUIDE, ROOT, Tickpipe, finish
+from tests.system.golden import golden_trades, row_of, write_day
+from tests.system.test_stopping import HERE, Run
+
+GOOD_ROWS = ["timestamp,price,volume"] + [
+    f"2026-01-05 09:15:{second:02d}+05:30,{250 + second}.05,75" for second in range(20)
+]
+
+
+def explained(output: str) -> bool:
+    """Tell whether the output has an error with its rule and its cure, and no traceback."""
+    parts = ("rule: ", "cure: ")
+    return all(part in output for part in parts) and "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("base_sl_points", "base_sl_point"), "the nearest valid name is 'base_sl_points'"),
+        (("tp_points = [5.0, 12.0, 20.0, 30.0]\n", ""), "risk.tp_points: missing"),
+        (("fast_ema = 18", 'fast_ema = "soon"'), "strategy.fast_ema"),
+        (("fast_ema = 18", "fast_ema = "), "valid TOML"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["check-config", "run", "show-config"])
+def test_a_wrong_configuration_is_refused_before_anything_starts(
+    tickpipe: Tickpipe, change: tuple[str, str], told: str, verb: str
+) -> None:
+    config = tickpipe.folder / "wrong.toml"
+    config.write_text(GUIDE.read_text().replace(*change))
+    code, output = finish(tickpipe.start(verb, "--config", config))
+    assert code == ExitCode.BAD_SETTINGS, output
+    assert told in output
+    assert explained(output)
+
+
+def with_row(number: int, row: str) -> Callable[[Path], object]:
+    rows = GOOD_ROWS.copy()
+    rows[number] = row
+    return lambda path: path.write_text("\n".join(rows))
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "broken row": (with_row(7, "2026-01-05 09:15:06+05:30,255.05"), "line 8"),
+    "price of 0": (with_row(7, "2026-01-05 09:15:06+05:30,0,75"), "line 8"),
+    "negative price": (with_row(7, "2026-01-05 09:15:06+05:30,-1.5,75"), "line 8"),
+    "NaN price": (with_row(7, "2026-01-05 09:15:06+05:30,nan,75"), "line 8"),
+    "row out of order": (with_row(7, "2026-01-05 09:15:01+05:30,255.05,75"), "line 8"),
+    "empty file": (lambda path: path.write_text(""), "empty"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_FILES)
+@pytest.mark.parametrize("verb", ["backtest", "replay", "simulate"])
+def test_a_bad_tick_file_is_refused_with_its_line(tickpipe: Tickpipe, what: str, verb: str) -> None:
+    write, told = BAD_FILES[what]
+    path = tickpipe.folder / "day.csv"
+    write(path)
+    code, output = finish(tickpipe.start(verb, path, "--config", GUIDE))
+    assert code == ExitCode.BAD_TICK_FILE, output
+    assert told in output
+    assert explained(output)
+
+
+@pytest.mark.parametrize("verb", ["backtest", "replay", "simulate"])
+def test_a_truncated_gz_is_refused(tickpipe: Tickpipe, verb: str) -> None:
+    path = write_day(tickpipe.folder / "day.csv.gz")
+    path.write_bytes(path.read_bytes()[:20_000])
+    code, output = finish(tickpipe.start(verb, path, "--config", GUIDE))
+    assert code == ExitCode.BAD_TICK_FILE, output
+    assert "truncated" in output or "ends" in output
+    assert explained(output)
+
+
+def test_a_port_in_use_is_told(tickpipe: Tickpipe) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        day = write_day(tickpipe.folder / "day.csv", ticks=100)
+        code, output = finish(tickpipe.start("simulate", day, "--port", port, "--config", GUIDE))
+    assert code == ExitCode.PORT_IN_USE, output
+    assert str(port) in output
+    assert explained(output)
+
+
+def test_nothing_listening_is_told_with_the_command_that_helps(tickpipe: Tickpipe) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code, output = tickpipe.run("run", *at(port), "--set", "feed.reconnect_delay_seconds=0.01")
+    assert code == ExitCode.FEED_LOST, output
+    assert "tickpipe simulate FILE" in output
+    assert explained(output)
+
+
+def at(port: int) -> tuple[str, str]:
+    return ("--set", f'feed.url="ws://127.0.0.1:{port}/smart-stream"')
+
+
+@pytest.fixture
+def simulator(tickpipe: Tickpipe) -> Callable[..., int]:
+    """Return a way to start a simulator; it gives the port."""
+
+    def start(*options: object) -> int:
+        day = write_day(tickpipe.folder / "day.csv")
+        process = tickpipe.start("simulate", day, "--port", 0, "--config", GUIDE, *options)
+        assert process.stdout is not None
+        found = re.search(r"ws://127\.0\.0\.1:(\d+)", process.stdout.readline())
+        assert found is not None
+        return int(found[1])
+
+    return start
+
+
+def test_a_wrong_token_is_told_and_not_tried_again(
+    tickpipe: Tickpipe, simulator: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("API_KEY", "CLIENT_CODE", "JWT", "FEED_TOKEN"):
+        monkeypatch.setenv(f"TICKPIPE_{name}", "yesterdays-secret")
+    login = ("--set", 'feed.credentials="environment"')
+    code, output = tickpipe.run("run", *at(simulator()), *login)
+    assert code == ExitCode.AUTH_REFUSED, output
+    assert "HTTP 401" in output
+    assert output.count("HTTP 401") == 1
+    assert "yesterdays-secret" not in output
+    assert explained(output)
+
+
+def test_missing_secrets_are_told_before_anything_starts(tickpipe: Tickpipe) -> None:
+    code, output = tickpipe.run("run", "--set", 'feed.credentials="environment"')
+    assert code == ExitCode.BAD_SETTINGS, output
+    assert "TICKPIPE_JWT" in output
+    assert explained(output)
+
+
+def test_the_simulator_gone_in_mid_day_costs_no_trade(
+    tickpipe: Tickpipe, simulator: Callable[..., int]
+) -> None:
+    port = simulator("--speed", 60)
+    use = f'strategy.use="{HERE / "strategies.py"}:BuysOnce"'
+    quick = ("--set", "feed.reconnect_delay_seconds=0.01", "--set", "risk.base_sl_points=200")
+    trading = tickpipe.trade("run", *at(port), "--set", use, *quick)
+    Run(tickpipe, trading).wait_until_open()
+    os.kill(tickpipe.started[0].pid, signal.SIGKILL)
+    code, output = finish(trading)
+    assert code == ExitCode.FEED_LOST, output
+    assert "connection lost" in output
+    assert tickpipe.trades()[-1]["exit_reason"] == "stale_feed"
+    assert explained(output)
+
+
+@pytest.mark.parametrize(
+    ("use", "told"),
+    [
+        ("no_such_module:Momentum", "no_such_module"),
+        ("pipeline.strategies.momentum:Momentun", "Momentum"),
+        ("pipeline.records:TICK", "TICK"),
+    ],
+)
+def test_a_strategy_that_cannot_be_loaded_is_told(tickpipe: Tickpipe, use: str, told: str) -> None:
+    day = write_day(tickpipe.folder / "day.csv", ticks=100)
+    code, output = tickpipe.run("replay", day, "--set", f'strategy.use="{use}"')
+    assert code == ExitCode.BAD_STRATEGY, output
+    assert told in output
+    assert explained(output)
+
+
+def test_a_second_run_of_the_same_name_is_refused_while_the_first_lives(
+    tickpipe: Tickpipe, simulator: Callable[..., int]
+) -> None:
+    port = simulator("--speed", 60)
+    first = tickpipe.trade("run", *at(port))
+    run = Run(tickpipe, first)
+    tickpipe.wait_for(lambda: run.beat("risk", "ticks") > 0, "the first run to trade")
+    code, output = tickpipe.run("run", *at(port))
+    assert code == ExitCode.ALREADY_RUNNING, output
+    assert str(first.pid) in output
+    assert explained(output)
+    first.terminate()
+    assert finish(first)[0] == ExitCode.OK
+
+
+def test_what_a_crash_left_is_cleared_and_told(
+    tickpipe: Tickpipe, simulator: Callable[..., int]
+) -> None:
+    crashed = tickpipe.trade("run", *at(simulator("--speed", 60)))
+    run = Run(tickpipe, crashed)
+    tickpipe.wait_for(lambda: run.beat("risk", "ticks") > 0, "the run to trade")
+    crashed.send_signal(signal.SIGSTOP)  # nobody may tidy up after the children
+    for role in ("strategy", "feed", "risk"):
+        run.kill(role)
+    crashed.kill()
+    finish(crashed)
+    assert tickpipe.run_directory.exists()
+    day = write_day(tickpipe.folder / "day.csv")
+    code, output = tickpipe.run("replay", day)
+    assert code == ExitCode.OK, output
+    assert "left by a run that was killed" in output
+    assert [row_of(trade) for trade in tickpipe.trades()] == golden_trades()
+
+
+def test_the_default_configuration_is_found_from_any_folder(tickpipe: Tickpipe) -> None:
+    code, output = finish(tickpipe.start("check-config"))
+    assert code == ExitCode.OK, output
+    assert str(ROOT / "configs" / "paper.toml") in output.replace("\n", "")

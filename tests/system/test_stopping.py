@@ -1,0 +1,191 @@
+"""How a run ends: on request, by a strategy that fails, by kill -9 of anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.channels.line import Watch
+from pipeline.runtime.exit_codes import ExitCode
+from tests.system.conftest import Tickpipe, finish
+from tests.system.golden import write_day
+
+HERE = Path(__file__).parent
+SLOW = ("--through-simulator", "--free-running", "--speed", "60")  # a day of 6 minutes
+
+StartDay = Callable[..., "Run"]
+
+
+class Run:
+    """A run with a look at its heartbeats."""
+
+    def __init__(self, tickpipe: Tickpipe, process: subprocess.Popen[str]) -> None:
+        self._tickpipe = tickpipe
+        self.process = process
+        self._watch = Watch(tickpipe.run_directory)
+
+    def beat(self, role: str, field: str) -> int:
+        rows: dict[str, np.ndarray] = self._watch.latest()
+        return int(rows[role][field][0]) if role in rows else 0
+
+    def wait_until_open(self) -> None:
+        """Wait until risk holds a position."""
+        self._tickpipe.wait_for(lambda: self.beat("risk", "position") > 0, "an open position")
+
+    def kill(self, role: str) -> None:
+        os.kill(self.beat(role, "pid"), signal.SIGKILL)
+
+    def finish(self) -> tuple[int, str]:
+        return finish(self.process)
+
+
+@pytest.fixture
+def start_day(tickpipe: Tickpipe) -> StartDay:
+    """Return a way to start a slow free-running replay with a strategy of strategies.py."""
+
+    def start(strategy: str, *options: object) -> Run:
+        day = write_day(tickpipe.folder / "day.csv")
+        use = f'strategy.use="{HERE / "strategies.py"}:{strategy}"'
+        return Run(tickpipe, tickpipe.trade("replay", day, *SLOW, "--set", use, *options))
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "expected"),
+    [
+        (signal.SIGINT, "Keyboard Interrupt", ExitCode.INTERRUPTED),
+        (signal.SIGTERM, "Stop Requested", ExitCode.OK),
+    ],
+)
+@pytest.mark.parametrize("mode", ["poll", "callback"])
+def test_a_signal_closes_the_position_and_exports_once(
+    tickpipe: Tickpipe,
+    start_day: StartDay,
+    number: signal.Signals,
+    reason: str,
+    expected: ExitCode,
+    mode: str,
+) -> None:
+    run = start_day("BuysOnce", "--mode", mode, "--set", "risk.base_sl_points=200")
+    run.wait_until_open()
+    os.kill(run.process.pid, number)
+    code, output = run.finish()
+    assert code == expected, output
+    assert tickpipe.trades()[-1]["exit_reason"] == reason
+
+
+def test_ctrl_c_in_the_terminal_reaches_the_children_only_through_the_supervisor(
+    tickpipe: Tickpipe, start_day: StartDay
+) -> None:
+    run = start_day("BuysOnce", "--set", "risk.base_sl_points=200")
+    run.wait_until_open()
+    os.killpg(run.process.pid, signal.SIGINT)  # what a terminal does
+    code, output = run.finish()
+    assert code == ExitCode.INTERRUPTED, output
+    assert tickpipe.trades()[-1]["exit_reason"] == "Keyboard Interrupt"
+
+
+def test_risk_closes_by_its_rules_after_the_strategy_was_killed(
+    tickpipe: Tickpipe, start_day: StartDay
+) -> None:
+    run = start_day("BuysOnce", "--set", "risk.base_sl_points=3")
+    run.wait_until_open()
+    run.kill("strategy")
+    tickpipe.wait_for(lambda: run.beat("risk", "trades") > 0, "an exit by the rules")
+    run.process.terminate()
+    code, output = run.finish()
+    assert code == ExitCode.CHILD_DIED, output
+    assert "strategy died: killed by SIGKILL" in output
+    reasons = {trade["exit_reason"].rstrip(" 1234") for trade in tickpipe.trades()}
+    assert reasons & {"Stop Loss", "Trailing Stop", "Take Profit"}, reasons
+
+
+@pytest.mark.parametrize("mode", ["poll", "callback"])
+def test_in_lockstep_too_risk_goes_on_without_a_dead_strategy(
+    tickpipe: Tickpipe, mode: str
+) -> None:
+    day = write_day(tickpipe.folder / "day.csv")
+    use = f'strategy.use="{HERE / "strategies.py"}:BuysThenDies"'
+    code, output = tickpipe.run("replay", day, "--mode", mode, "--set", use)
+    assert code == ExitCode.CHILD_DIED, output
+    parameters, trades = tickpipe.results_file()
+    assert parameters["Ticks"] == "6000"
+    assert trades[-1]["exit_reason"] in ("Stop Loss", "Trailing Stop")
+
+
+def test_a_dead_feed_makes_risk_close_the_position(tickpipe: Tickpipe, start_day: StartDay) -> None:
+    run = start_day("BuysOnce", "--set", "risk.base_sl_points=200")
+    run.wait_until_open()
+    run.kill("feed")
+    code, output = run.finish()
+    assert code == ExitCode.CHILD_DIED, output
+    assert tickpipe.trades()[-1]["exit_reason"] == "stale_feed"
+
+
+def test_a_dead_risk_ends_the_run_and_says_what_is_unguarded(start_day: StartDay) -> None:
+    run = start_day("BuysOnce", "--set", "risk.base_sl_points=200")
+    run.wait_until_open()
+    run.kill("risk")
+    code, output = run.finish()
+    assert code == ExitCode.CHILD_DIED, output
+    assert "UNGUARDED" in output
+
+
+@pytest.mark.parametrize("mode", ["poll", "callback"])
+def test_children_end_in_order_when_the_supervisor_is_killed(
+    tickpipe: Tickpipe, start_day: StartDay, mode: str
+) -> None:
+    run = start_day("BuysOnce", "--mode", mode, "--set", "risk.base_sl_points=200")
+    run.wait_until_open()
+    run.process.kill()
+    run.finish()
+    tickpipe.wait_for(lambda: not tickpipe.run_directory.exists(), "the last child to clear up")
+    assert tickpipe.trades()[-1]["exit_reason"] == "Stop Requested"
+
+
+def test_seven_failures_in_a_row_close_the_position_and_stop(
+    tickpipe: Tickpipe, start_day: StartDay
+) -> None:
+    code, output = start_day("BuysThenRaises").finish()
+    assert code == ExitCode.STRATEGY_FAILED, output
+    assert "failed 7 times in a row" in output
+    assert "ZeroDivisionError: made up for a test" in output
+    assert tickpipe.trades()[-1]["exit_reason"] == "NaN Threshold Exceeded"
+
+
+def test_nonsense_instead_of_a_signal_counts_as_a_failure(
+    tickpipe: Tickpipe, start_day: StartDay
+) -> None:
+    code, output = start_day("BuysThenNonsense").finish()
+    assert code == ExitCode.STRATEGY_FAILED, output
+    assert "'BUY please'" in output
+    assert tickpipe.trades()[-1]["exit_reason"] == "NaN Threshold Exceeded"
+
+
+def test_a_strategy_that_never_returns_is_killed_and_risk_guards_the_position(
+    tickpipe: Tickpipe, start_day: StartDay
+) -> None:
+    hang = ("--set", "run.hang_seconds_max=2", "--set", "risk.base_sl_points=200")
+    run = start_day("BuysThenNeverReturns", *hang)
+    run.wait_until_open()
+    tickpipe.wait_for(lambda: not alive(run.beat("strategy", "pid")), "the hung one to be killed")
+    run.process.terminate()
+    code, output = run.finish()
+    assert code == ExitCode.STRATEGY_FAILED, output
+    assert "strategy has not finished a turn" in output
+    assert tickpipe.trades()[-1]["exit_reason"] == "Stop Requested"
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
