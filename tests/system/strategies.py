@@ -24,6 +24,14 @@ class WritesDown(Strategy):
         self._file.close()
 
 
+class WritesDownSlowly(WritesDown):
+    """Takes a millisecond for a tick."""
+
+    def on_tick(self, tick: Tick) -> None:
+        time.sleep(0.001)
+        super().on_tick(tick)
+
+
 class BuysOnce(Strategy):
     """Buys on the first tick, holds, and leaves the rest to risk."""
 

@@ -107,8 +107,9 @@ def test_a_value_that_a_claim_has_reached_is_not_returned_but_the_next_one(
         until((directory / "looking").exists)
         for _ in range(1_000):
             os.sched_yield()
-        words[PUBLISHED] = 4
-        cell.publish(5)
+        for index, word in enumerate(memoryview(ticks(5, 1).tobytes()).cast("Q")):
+            words[SLOTS_OFFSET // 8 + index] = word
+        words[PUBLISHED] = 5
     assert reader.result() == 5
 
 
