@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.errors import StrategyFailed
+from pipeline.records import IST
 from pipeline.results.files import write_results
 from pipeline.results.parameters import settings_rows
 from pipeline.results.statistics import Summary, summarise
 from pipeline.results.trades import Trade
 from pipeline.risk.desk import Desk
 from pipeline.risk.exits import SESSION_END
-from pipeline.risk.hours import IST
 from pipeline.risk.ledger import MEMORY, Ledger
 from pipeline.risk.limits import Refusal
 from pipeline.risk.rows import RECEIVED, tick_rows

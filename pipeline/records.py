@@ -10,10 +10,12 @@ CLOCK_MONOTONIC of this machine, comparable between its processes.
 
 from __future__ import annotations
 
+from datetime import timedelta, timezone
 from enum import IntEnum
 
 import numpy as np
 
+IST = timezone(timedelta(hours=5, minutes=30), "IST")  # one zone, no summer time
 PRICE_SCALE = 10_000  # one rupee in e4 units
 INSTRUMENTS_MAX = 65_535  # what TICK["instrument"] can number
 

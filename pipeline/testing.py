@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError, explain
-from pipeline.records import INSTRUMENTS_MAX, PRICE_SCALE, TICK, Action, positions_dtype
+from pipeline.records import INSTRUMENTS_MAX, IST, PRICE_SCALE, TICK, Action, positions_dtype
 from pipeline.settings import Instrument, StrategySettings
-from pipeline.strategy.contract import IST, Strategy
+from pipeline.strategy.contract import Strategy
 from pipeline.strategy.session import StrategySession
 
 PRICE_MAX = 1e9  # ₹; far above any, far below what a TICK can hold

@@ -25,6 +25,7 @@ from pipeline.backtest import backtest as run_backtest
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.display import Display
 from pipeline.errors import PortInUse, TickpipeError, UsageError, explain
+from pipeline.records import IST
 from pipeline.results.files import read_results
 from pipeline.results.parameters import settings_rows
 from pipeline.runtime import boundary
@@ -34,7 +35,6 @@ from pipeline.runtime.stopping import leave_terminal_group
 from pipeline.settings import Settings, load_secrets, load_settings
 from pipeline.simulator.generator import generate_day
 from pipeline.simulator.process import run as run_simulator
-from pipeline.strategy.contract import IST
 from pipeline.strategy.loading import load_strategy
 from pipeline.supervisor.process import supervise
 

@@ -12,25 +12,24 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import TextIO
 
 from pipeline.errors import UserError, explain
-from pipeline.records import PRICE_SCALE
+from pipeline.records import IST, PRICE_SCALE
 from pipeline.results.statistics import Figure, money
 from pipeline.results.trades import Trade
 
 PARAMETER_HEADER = ("Parameter", "Value", "Formula")
-_IST = timezone(timedelta(hours=5, minutes=30), "IST")
 _MINUTE_NS = 60 * 1_000_000_000
 
 
 def time_text(epoch_ns: int) -> str:
     """Return an exchange time as YYYY-mm-dd HH:MM:SS.fff+05:30."""
     seconds, rest_ns = divmod(epoch_ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, _IST) + timedelta(milliseconds=rest_ns // 1_000_000)
+    moment = datetime.fromtimestamp(seconds, IST) + timedelta(milliseconds=rest_ns // 1_000_000)
     return moment.isoformat(sep=" ", timespec="milliseconds")
 
 

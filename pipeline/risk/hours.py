@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta
 
 from pipeline.risk.exits import NEVER_NS
 from pipeline.settings import SessionSettings
 
 MINUTE_NS = 60 * 1_000_000_000
 DAY_NS = 24 * 60 * MINUTE_NS
-IST_OFFSET_NS = (5 * 60 + 30) * MINUTE_NS  # India has one zone and no summer time
-IST = timezone(timedelta(microseconds=IST_OFFSET_NS // 1_000), "IST")
+IST_OFFSET_NS = (5 * 60 + 30) * MINUTE_NS
 
 
 def day_of(ts_event_ns: int) -> int:

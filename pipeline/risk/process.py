@@ -12,13 +12,12 @@ from time import monotonic_ns
 
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.line import STRATEGY, RiskLine, Watch
-from pipeline.records import ProcessState
+from pipeline.records import IST, ProcessState
 from pipeline.results.files import write_results
-from pipeline.results.parameters import settings_rows
+from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
 from pipeline.risk.desk import Desk
 from pipeline.risk.exits import SESSION_END
-from pipeline.risk.hours import IST
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.session import RiskSession
 from pipeline.runtime import boundary, duty_cycle
@@ -161,7 +160,7 @@ class _Shell:
 
     def _facts(self, started: datetime, reason: str) -> list[tuple[str, str]]:
         feed, line, statistics = self._settings.feed, self._line, self._session.statistics()
-        source = str(feed.recording) if feed.broker == "recorded" else feed.url
+        source = str(feed.recording) if feed.broker == "recorded" else bare_url(feed.url)
         return [
             ("Run", f"{self._settings.run.name} of {started:%Y-%m-%d %H:%M:%S} IST"),
             ("Ended By", reason),

@@ -30,12 +30,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import TextIO
 
 from multiprocessing_logging import MultiProcessingHandler
 
-_IST = timezone(timedelta(hours=5, minutes=30), "IST")
+from pipeline.records import IST
+
 _TEXT = logging.Formatter("%(message)s")
 _FORMAT = "%(asctime)s %(processName)s %(levelname)s %(message)s"
 
@@ -47,7 +48,7 @@ class LineFormatter(logging.Formatter):
         super().__init__(_FORMAT)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        return datetime.fromtimestamp(record.created, _IST).isoformat(" ", "milliseconds")[11:23]
+        return datetime.fromtimestamp(record.created, IST).isoformat(" ", "milliseconds")[11:23]
 
 
 class LineHandler(logging.StreamHandler[TextIO]):

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
-from aiohttp import WSMsgType, web
+from aiohttp import web
 from numpy.typing import NDArray
 
 from pipeline.brokers.smartapi.session import auth_headers
@@ -23,6 +23,7 @@ from pipeline.brokers.smartapi.wire import instrument_key, is_exact
 from pipeline.errors import TickFileError, explain
 from pipeline.records import PRICE_SCALE
 from pipeline.settings import SIMULATOR_SECRETS, Instrument
+from pipeline.simulator.client import Client
 from pipeline.simulator.playing import Frames, Playhead
 from pipeline.simulator.requests import (
     TOKENS_MAX,
@@ -40,39 +41,6 @@ CLOSE_GOING_AWAY = 1001
 END_OF_RECORDING = "end of recording"
 
 _TICKS_PER_TURN_MAX = 64  # then pings, subscriptions and signals have their turn
-_REQUEST_BYTES_MAX = 64 * 1024
-# A client may have megabytes unread in its socket at the end; closing waits until it has taken
-# them, because a socket closed before would lose them.
-_CLOSE_SECONDS_MAX = 600.0
-
-
-class _Client:
-    """One connection and what it subscribed to."""
-
-    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.WriteTransport) -> None:
-        self.socket = socket
-        self.modes: dict[int, int] = {}  # by instrument
-        self._transport = transport
-        self._closing: asyncio.Task[bool] | None = None
-
-    async def close(self, code: int, reason: str) -> None:
-        """Send a close frame behind everything sent, and wait until the client answers it."""
-        if self._closing is None:
-            closing = self.socket.close(code=code, message=reason.encode())
-            self._closing = asyncio.create_task(closing)
-            await self._closing
-
-    async def wait_for_close(self) -> None:
-        """Wait until a close that was begun is over: when the request's handler returns before,
-        aiohttp closes the socket, and what the client had not read yet is lost."""
-        if self._closing is not None:
-            await asyncio.wait({self._closing})
-
-    def cut_off_unless_reading(self) -> None:
-        # Above the low mark the transport may be paused, and a close frame would wait behind.
-        low, _ = self._transport.get_write_buffer_limits()
-        if self._transport.get_write_buffer_size() > low:
-            self._transport.abort()
 
 
 class Exchange:
@@ -99,7 +67,7 @@ class Exchange:
         self._frames = Frames(ticks, keys)
         self._playhead = Playhead(ticks, speed)
         self._wait_for = wait_for
-        self._clients: set[_Client] = set()
+        self._clients: set[Client] = set()
         self._enough = asyncio.Event()  # subscribed clients to start with
         self._somebody = asyncio.Event()  # is subscribed now
 
@@ -130,9 +98,9 @@ class Exchange:
         playhead.position = stop if playhead.paced else max(reached, default=start)
         await asyncio.sleep(0)
 
-    async def _send(self, client: _Client, start: int, stop: int) -> int:
+    async def _send(self, client: Client, start: int, stop: int) -> int:
         """Send ``client`` its frames and return the first position that it was not sent."""
-        modes, send = client.modes, client.socket.send_bytes
+        modes, send = client.modes, client.send
         for position in range(start, stop):
             if not modes:
                 return position
@@ -157,7 +125,9 @@ class Exchange:
 
     async def _close(self, code: int, reason: str) -> None:
         """Close every connection and wait until the clients have answered."""
-        await asyncio.gather(*(client.close(code, reason) for client in self._clients))
+        for client in self._clients:
+            client.end(code, reason)
+        await asyncio.gather(*(client.wait_until_gone() for client in self._clients))
 
     # Serving ---------------------------------------------------------------------------------
 
@@ -167,38 +137,28 @@ class Exchange:
             log.warning("login refused: %s is missing or wrong", refused)
             answer = {"errorCode": "AG8001", "message": f"{refused} is missing or wrong"}
             return web.json_response(answer, status=401)
-        socket = web.WebSocketResponse(
-            compress=False, timeout=_CLOSE_SECONDS_MAX, max_msg_size=_REQUEST_BYTES_MAX
-        )
-        await socket.prepare(request)
-        assert request.transport is not None, "it was there for the upgrade"
-        client = _Client(socket, request.transport)
+        client = Client()
         self._clients.add(client)
         try:
-            with suppress(ConnectionError):
-                async for message in socket:
-                    if message.type is WSMsgType.TEXT:
-                        await self._answer(client, message.data)
+            return await client.converse(request, self._answer)
         finally:
             self._forget(client)
-        await client.wait_for_close()
-        return socket
 
-    async def _answer(self, client: _Client, text: str) -> None:
+    async def _answer(self, client: Client, text: str) -> None:
         if text == "ping":
-            await client.socket.send_str("pong")
+            await client.say("pong")
             return
         request = parse_request(text)
         if isinstance(request, str):
-            await client.socket.send_str(request)
+            await client.say(request)
             return
         error = self._apply(client, request)
         if error:
-            await client.socket.send_str(error)
+            await client.say(error)
         if self._playhead.ended:
-            await client.socket.close(code=CLOSE_NORMAL, message=END_OF_RECORDING.encode())
+            client.end(CLOSE_NORMAL, END_OF_RECORDING)
 
-    def _apply(self, client: _Client, request: Request) -> str:
+    def _apply(self, client: Client, request: Request) -> str:
         """Change what ``client`` gets; return the error frame to send, or nothing."""
         known = [key for key in request.keys if key in self._instrument_of]
         unknown = [key for key in request.keys if key not in self._instrument_of]
@@ -214,7 +174,7 @@ class Exchange:
         self._count_listeners()
         return unknown_tokens_frame(request, unknown) if unknown else ""
 
-    def _forget(self, client: _Client) -> None:
+    def _forget(self, client: Client) -> None:
         client.modes.clear()
         self._clients.discard(client)
         self._count_listeners()

@@ -22,10 +22,9 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.recorded.columns import IST
 from pipeline.brokers.recorded.files import running_volume
 from pipeline.errors import UsageError, explain
-from pipeline.records import INSTRUMENTS_MAX, TICK
+from pipeline.records import INSTRUMENTS_MAX, IST, TICK
 from pipeline.settings import e4
 
 STEP_E4 = 500  # 0.05 ₹

@@ -15,13 +15,11 @@ A strategy decides; it never sends orders and cannot stop an exit. Its clock is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from pipeline.records import PRICE_SCALE, Action
+from pipeline.records import IST, PRICE_SCALE, Action
 from pipeline.settings import Instrument, StrategySettings
-
-IST = timezone(timedelta(hours=5, minutes=30), "IST")
 
 
 class Tick(NamedTuple):

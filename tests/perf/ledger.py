@@ -24,11 +24,12 @@ from pipeline.risk.session import RiskSession
 from tests.money import guide, signal, tick
 
 ORDERS = 2_000
+FREE = [f"risk.{name}_percent=0" for name in ("commission", "stt", "exchange_charges", "gst")]
 
 
 def order_ns(path: Path | str) -> np.ndarray:
     """Return the time of each of ORDERS orders, buying and closing in turn."""
-    session = RiskSession(guide(f"risk.max_positions_per_day={ORDERS}"))
+    session = RiskSession(guide(f"risk.max_positions_per_day={ORDERS}", *FREE))
     taken = np.zeros(ORDERS, np.int64)
     with Ledger.open(path) as ledger:
         desk = Desk(session, ledger, PaperGateway(0))

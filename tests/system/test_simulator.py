@@ -62,10 +62,13 @@ class Simulator:
         arguments = {"port": 0, "speed": None, "ready": self._ports.put, "stop": self.stop}
         self.frames_sent = run_simulator(ticks, INSTRUMENTS, **(arguments | options))
 
+    def ends_within(self, seconds: float) -> bool:
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
     def wait(self) -> None:
         """Wait until it ended by itself."""
-        self._thread.join(SECONDS_MAX)
-        assert not self._thread.is_alive()
+        assert self.ends_within(SECONDS_MAX)
 
     def finish(self) -> None:
         self.stop.request(STOP_REQUESTED)
@@ -319,6 +322,32 @@ def test_a_slow_reader_gets_every_frame_before_the_end(simulate: Simulate) -> No
     assert other.recv() == "pong"  # the simulator is alive while nobody reads
     sequences, code, _ = to_the_end(client)
     assert (sequences, code) == (list(range(1, 60_001)), 1000)
+
+
+def test_the_end_waits_for_who_has_not_read_everything(simulate: Simulate) -> None:
+    simulator = simulate(day(10))
+    client = simulator.client()
+    ask(client, 1, BOTH)
+    assert not simulator.ends_within(0.2)  # however long: nobody has answered the close
+    assert to_the_end(client) == (list(range(1, 11)), 1000, "end of recording")
+    simulator.wait()
+
+
+def test_the_end_does_not_wait_for_who_is_gone(simulate: Simulate) -> None:
+    simulator = simulate(day(10))
+    client = simulator.client()
+    ask(client, 1, BOTH)
+    tick(client)
+    client.shutdown()
+    simulator.wait()
+
+
+def test_a_stop_ends_the_waiting_for_who_does_not_read(simulate: Simulate) -> None:
+    simulator = simulate(day(10))
+    client = simulator.client()
+    ask(client, 1, BOTH)
+    assert not simulator.ends_within(0.2)
+    simulator.finish()
 
 
 def test_a_stop_closes_the_connections_as_going_away(simulate: Simulate) -> None:

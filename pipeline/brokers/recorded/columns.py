@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.records import PRICE_SCALE
+from pipeline.records import IST, PRICE_SCALE
 from pipeline.settings import Instrument
 
 COLUMNS = ("timestamp", "price", "volume")
 SYMBOL_COLUMN = "symbol"
-IST = timezone(timedelta(hours=5, minutes=30), "IST")
 
 _EPOCH_NS_MAX = 2**63 - 1
 _VOLUME_MAX = 2**32 - 1

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.records import IST
 from pipeline.results.files import COLUMNS, read_results, time_text, write_results
 from pipeline.results.statistics import Figure, summarise
 from pipeline.results.trades import Trade
-from pipeline.risk.hours import IST
 from tests.money import at, e4_of, trade
 
 STAMP = datetime(2025, 10, 1, 15, 31, 5, tzinfo=IST)

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.errors import BadSignal, StrategyFailed
-from pipeline.records import REASON_BYTES, SIGNAL, TICK, Action, ExitKind, positions_dtype
-from pipeline.strategy.contract import IST, Position, Signal, Strategy, Tick
+from pipeline.records import IST, REASON_BYTES, SIGNAL, TICK, Action, ExitKind, positions_dtype
+from pipeline.strategy.contract import Position, Signal, Strategy, Tick
 from pipeline.strategy.session import StrategySession
 from pipeline.testing import make_instrument, make_strategy_settings, make_ticks
 
