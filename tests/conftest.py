@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Every process that a test starts inherits this mark, so that the last test can find survivors.
+MARK = "TICKPIPE_TESTS"
+os.environ[MARK] = str(os.getpid())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the look for leftovers last."""
+    items.sort(key=lambda item: item.path.name == "test_leftovers.py")
 
 
 @pytest.fixture(scope="session")

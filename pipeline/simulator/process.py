@@ -30,7 +30,8 @@ DEFAULT_PORT = 8765
 # 64 KiB is some 500 frames, and costs no throughput on loopback.
 _SEND_BUFFER_BYTES = 64 * 1024
 _STOP_POLL_SECONDS = 0.05  # a signal handler only notes; asyncio does not wake up by it
-_STOP_CLOSE_SECONDS_MAX = 1.0
+_STOP_CLOSE_SECONDS_MAX = 0.5
+_CLEANUP_SECONDS_MAX = 0.1
 
 
 def run(
@@ -92,7 +93,7 @@ async def _serve(
     ready: Callable[[int], None] | None,
     stop: Stop,
 ) -> None:
-    runner = web.AppRunner(exchange.app, access_log=None, shutdown_timeout=_STOP_CLOSE_SECONDS_MAX)
+    runner = web.AppRunner(exchange.app, access_log=None, shutdown_timeout=_CLEANUP_SECONDS_MAX)
     await runner.setup()
     try:
         listener = _listen(host, port)

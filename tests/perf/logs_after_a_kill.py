@@ -1,6 +1,6 @@
 """Rounds in which a child killed with -9 while logging costs another child records.
 
-    python tests/perf/logs_after_a_kill.py [ROUNDS]
+    python -m tests.perf.logs_after_a_kill [ROUNDS]
 
 Each round: one child logs in a tight loop, another then logs 200 numbered records, and the first
 is killed at a random moment meanwhile. A number here says how the ways compare under a load of

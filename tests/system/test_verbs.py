@@ -1,0 +1,104 @@
+"""The verbs that are not covered by a day's trades."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.brokers.recorded.files import read_ticks
+from pipeline.cli import main
+from pipeline.runtime.exit_codes import ExitCode
+from pipeline.settings import load_settings
+from tests.system.conftest import GUIDE, Tickpipe, finish
+from tests.system.golden import golden_trades, row_of, write_day
+
+
+def test_the_demo_generates_a_day_trades_it_and_says_where_the_results_are(
+    tickpipe: Tickpipe,
+) -> None:
+    directory = f'channels.directory="{tickpipe.run_directory}"'
+    code, output = finish(tickpipe.start("demo", "--seconds", 2, "--set", directory))
+    assert code == ExitCode.OK, output
+    (results,) = (tickpipe.results / "demo").glob("forward_test_results_*.csv")
+    assert str(results.name) in output
+    assert "Final Cash" in output
+
+
+def test_the_same_seed_generates_the_same_file(tickpipe: Tickpipe) -> None:
+    for name in ("one.csv", "two.csv"):
+        code, output = finish(
+            tickpipe.start("generate", name, "--ticks", 500, "--date", "2026-01-05")
+        )
+        assert code == ExitCode.OK, output
+    one, two = ((tickpipe.folder / name).read_bytes() for name in ("one.csv", "two.csv"))
+    assert one == two
+    instruments = load_settings(GUIDE).instruments
+    assert len(read_ticks(tickpipe.folder / "one.csv", instruments)) == 500
+
+
+def test_a_generated_file_of_many_instruments_names_them(tickpipe: Tickpipe) -> None:
+    code, output = finish(
+        tickpipe.start("generate", "many.csv.gz", "--instruments", 3, "--ticks", 50)
+    )
+    assert code == ExitCode.OK, output
+    first = load_settings(GUIDE).instruments[0]
+    names = [first.model_copy(update={"symbol": f"SYM-{n}"}) for n in (1, 2, 3)]
+    ticks = read_ticks(tickpipe.folder / "many.csv.gz", names)
+    assert sorted(set(ticks["instrument"].tolist())) == [0, 1, 2]
+    assert len(ticks) == 150
+
+
+def test_each_role_can_be_run_alone(tickpipe: Tickpipe) -> None:
+    day = write_day(tickpipe.folder / "day.csv")
+    recorded = ("--set", 'feed.broker="recorded"', "--set", f'feed.recording="{day}"')
+    lockstep = ("--set", "channels.lockstep=true")
+    roles = [tickpipe.trade("run", role, *recorded, *lockstep) for role in ("risk", "strategy")]
+    code, output = tickpipe.run("run", "feed", *recorded, *lockstep)
+    assert code == ExitCode.OK, output
+    for process in roles:
+        code, output = finish(process)
+        assert code == ExitCode.OK, output
+    assert [row_of(trade) for trade in tickpipe.trades()] == golden_trades()
+
+
+def test_show_config_shows_every_setting_and_no_secret(
+    tickpipe: Tickpipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TICKPIPE_JWT", "very-secret")
+    code, output = finish(tickpipe.start("show-config", "--set", "strategy.fast_ema=9"))
+    assert code == ExitCode.OK, output
+    assert "strategy.fast_ema = 9" in output
+    assert "very-secret" not in output
+
+
+def test_version_says_which_implementation_runs(tickpipe: Tickpipe) -> None:
+    code, output = finish(tickpipe.start("version", "--verbose"))
+    assert code == ExitCode.OK, output
+    assert "reference" in output
+
+
+@pytest.mark.parametrize(
+    "verb",
+    ["demo", "run", "replay", "backtest", "simulate", "generate", "check-config", "show-config",
+     "version"],
+)  # fmt: skip
+def test_every_verb_has_help_with_worked_examples(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+    assert ended.value.code == 0
+    assert f"tickpipe {verb}" in capsys.readouterr().out.partition("examples:")[2]
+
+
+def test_a_verb_that_is_none_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["trade"])
+    assert ended.value.code == ExitCode.USAGE
+
+
+def test_a_speed_without_the_simulator_is_refused(tickpipe: Tickpipe, tmp_path: Path) -> None:
+    code, output = tickpipe.run("replay", tmp_path / "day.csv", "--speed", "5")
+    assert code == ExitCode.USAGE, output
+    assert "--through-simulator" in output

@@ -1,0 +1,60 @@
+"""Nothing is left of the whole test run. Always the last test, see conftest.py."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+SECONDS_MAX = 30.0
+
+
+def survivors(mark: str) -> list[psutil.Process]:
+    """Return the processes that tests of this run started; a socket or lock dies with them."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get("TICKPIPE_TESTS") == mark:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def files() -> list[Path]:
+    """Return run directories in shared memory, and temporary files with our name."""
+    runs = Path("/dev/shm").glob(f"tickpipe-{os.getuid()}*/*")
+    return sorted([*runs, *Path(tempfile.gettempdir()).glob("tickpipe*")])
+
+
+BEFORE = files()  # a run of the user's own may be going on
+
+
+def wait_for_none(find: Callable[[], list[object]]) -> list[object]:
+    """Return what ``find`` still finds when it should have gone."""
+    deadline = time.monotonic() + SECONDS_MAX
+    while (left := find()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+def test_no_process_is_left() -> None:
+    mark = os.environ["TICKPIPE_TESTS"]
+    assert not wait_for_none(lambda: [*survivors(mark)])
+
+
+def test_no_shared_memory_and_no_temporary_file_is_left() -> None:
+    assert not wait_for_none(lambda: [path for path in files() if path not in BEFORE])
+
+
+def test_a_survivor_would_be_found() -> None:
+    mark = os.environ["TICKPIPE_TESTS"]
+    with psutil.Popen(["sleep", "60"]) as child:
+        try:
+            assert [process.pid for process in survivors(mark)] == [child.pid]
+        finally:
+            child.kill()
