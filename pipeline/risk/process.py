@@ -137,9 +137,16 @@ class _Shell:
     def reason_to_leave(self, stop: Stop) -> str:
         """Return why what is open now is closed."""
         if stop.requested:
-            self.work()  # the last price, and a CLOSE that the strategy sent before it stopped
+            self._catch_up()
             return stop.reason
         return STALE_FEED if self.feed_died or self._line.ticks.abandoned else SESSION_END
+
+    def _catch_up(self) -> None:
+        """Handle what was there already: the last price, and a CLOSE that the strategy sent
+        before it stopped."""
+        published = self._line.ticks.published
+        while self.work() and self._line.ticks.cursor < published:
+            pass
 
     def leave(self, reason: str, started: datetime) -> None:
         """Close what is open and export the results, once, whatever brought us here."""

@@ -40,6 +40,10 @@ class Stop:
             self.reason = reason
             self.requested = True
 
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Be the handler of a signal."""
+        self.request(_REASON_OF[signal.Signals(number)])
+
     def check_parent(self) -> None:
         """Ask for a stop when the watched parent is gone: another process has adopted us."""
         if self._parent_pid is not None and os.getppid() != self._parent_pid:
@@ -56,17 +60,20 @@ def stop_on_signals(parent_pid: int | None = None) -> Iterator[Stop]:
     Call it in the main thread. ``parent_pid`` is the process whose end is a request too: in a
     child of multiprocessing ``parent_process().pid``, which was noted before the fork. A process
     that was started alone has none: it outlives its shell.
+
+    A child is forked with its parent's handlers. What they noted until now was meant for the
+    child, whose Stop takes it over.
     """
     stop = Stop(parent_pid)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        stop.request(_REASON_OF[signal.Signals(number)])
-
     before = {number: signal.getsignal(number) for number in _REASON_OF}
     try:
         for number in _REASON_OF:
             if not (number == signal.SIGHUP and before[number] is signal.SIG_IGN):  # nohup
-                signal.signal(number, note)
+                signal.signal(number, stop.note)
+        for handler in before.values():
+            outer = getattr(handler, "__self__", None)
+            if isinstance(outer, Stop) and outer.requested:
+                stop.request(outer.reason)
         yield stop
     finally:
         for number, handler in before.items():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from pipeline.channels.waiting import Adaptive, Callback, Poll, PollYielding, Wa
 from pipeline.errors import AlreadyRunning
 from pipeline.records import SIGNAL, TICK, ProcessState, positions_dtype
 from pipeline.settings import Mode, Settings
-from tests.rig import Processes, assert_intact, ticks, until
+from tests.rig import Processes, assert_intact, bell_word, ticks, until
 
 LOCKSTEP = "channels.lockstep=true"
 LIMIT = 64
@@ -258,17 +257,21 @@ def test_risk_has_not_ended_before_the_last_signal_of_the_strategy(
         child.result()
 
 
-def be_last(settings: Settings, run: Readers, processes: Processes, last: str) -> list[Any]:
+def leave_in_turn(settings: Settings, processes: Processes, last: str) -> list[Any]:
     """Let feed and strategy leave one after the other, ``last`` when risk is parked again."""
-    table = settings.run_directory / FILE_NAME
-    risk_is_parked = partial(is_parked, table, READER_NAMES.index("risk"))
+    table, index = settings.run_directory / FILE_NAME, READER_NAMES.index("risk")
+
+    def has_left(role: str) -> bool:
+        """True when ``role`` has rung for the last time and risk has parked again after that."""
+        gone = not lock_is_held(lock_path(settings.run_directory, role))
+        return gone and is_parked(table, index) and bell_word(table, index) == 0
 
     def be_feed() -> int:
         with FeedLine(settings) as line:
             line.wait_for_readers()
             line.ticks.publish(ticks(1, 1))
             until(lambda: line.done)
-            until(lambda: last == "strategy" or (run.slot("strategy").gone and risk_is_parked()))
+            until(lambda: last == "strategy" or has_left("strategy"))
         return 1
 
     def be_strategy() -> int:
@@ -276,7 +279,7 @@ def be_last(settings: Settings, run: Readers, processes: Processes, last: str) -
             until(lambda: line.ticks.ready)
             line.ticks.read(LIMIT)
             line.commit()
-            until(lambda: last == "feed" or (line.ticks.ended and risk_is_parked()))
+            until(lambda: last == "feed" or has_left("feed"))
         return 1
 
     children = [processes.fork(be) for be in (be_feed, be_strategy, risk(settings))]
@@ -293,7 +296,7 @@ def test_whoever_leaves_last_wakes_risk(
     run_settings: Make, run: Readers, processes: Processes, options: list[str], last: str
 ) -> None:
     settings = run_settings("waiting.mode='callback'", *options)
-    seen = be_last(settings, run, processes, last)
+    seen = leave_in_turn(settings, processes, last)
     assert seen == [1, 1, {"ticks": [1], "signals": []}]
 
 
@@ -342,6 +345,7 @@ def test_the_watch_sees_every_role_start_run_and_stop(
         with StrategyLine(settings) as line:
             line.beat(ProcessState.RUNNING, ticks=7, lost=2)
             line.beat(ProcessState.RUNNING, ticks=8)
+            until(lambda: run.slot("risk").pid != 0)
             raise RuntimeError("on purpose")
 
     def state_of(role: str) -> int:

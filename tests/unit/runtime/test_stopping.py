@@ -92,6 +92,23 @@ def stop_before_handlers() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
+def test_a_child_asked_to_stop_before_it_had_handlers_of_its_own_stops() -> None:
+    reading, writing = FORK.Pipe(duplex=False)
+    with stop_on_signals() as stop:
+        child = FORK.Process(target=ask_early, args=(writing,))
+        child.start()
+    assert reading.poll(30), "the child has not answered"
+    assert reading.recv() == "Keyboard Interrupt"
+    assert not stop.requested, "it was the child's signal"
+    child.join()
+
+
+def ask_early(writing: Connection) -> None:
+    signal.raise_signal(signal.SIGINT)
+    with stop_on_signals() as stop:
+        writing.send(stop.reason)
+
+
 def test_a_parent_that_lives_is_no_reason_and_one_that_is_gone_is() -> None:
     watched = Stop(parent_pid=os.getppid())
     watched.check_parent()
