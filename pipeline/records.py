@@ -10,8 +10,10 @@ CLOCK_MONOTONIC of this machine, comparable between its processes.
 
 from __future__ import annotations
 
+import struct
 from datetime import timedelta, timezone
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,6 +66,32 @@ SIGNAL = np.dtype(
         ("reason", f"S{REASON_BYTES}"),  # UTF-8
     ]
 )
+
+
+class SignalRow(NamedTuple):
+    """A row of SIGNAL as a tuple, in its field order."""
+
+    seq: int
+    tick_seq: int
+    ts_event_ns: int
+    ts_recv_ns: int
+    ts_signal_ns: int
+    price_e4: int
+    stop_loss_e4: int
+    take_profit_e4: int
+    confidence: float
+    instrument: int
+    action: int
+    reserved: int
+    reason: bytes
+
+    @property
+    def text(self) -> str:
+        """The reason; bytes that are not UTF-8 are shown escaped."""
+        return self.reason.decode("utf-8", errors="backslashreplace")
+
+
+assert SignalRow._fields == SIGNAL.names
 
 
 class ExitKind(IntEnum):
@@ -136,3 +164,16 @@ HEARTBEAT = np.dtype(
         ("latency_max_ns", "<i8"),
     ]
 )
+
+_STRUCT_CODES = {"<u8": "Q", "<i8": "q", "<u4": "I", "<u2": "H"}  # numpy's names -> struct's
+
+
+def struct_of(dtype: np.dtype[np.void]) -> struct.Struct:
+    """Return the struct of a flat record of integers.
+
+    It turns rows into tuples several times faster than ``tolist``.
+    """
+    assert dtype.names is not None
+    record = struct.Struct("<" + "".join(_STRUCT_CODES[dtype[name].str] for name in dtype.names))
+    assert record.size == dtype.itemsize
+    return record

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Fill, Order, Side
 from pipeline.brokers.paper.orders import PaperGateway
-from pipeline.records import IST, SIGNAL, TICK, Action
+from pipeline.records import IST, SIGNAL, TICK, Action, SignalRow
 from pipeline.results.trades import Trade
 from pipeline.risk.desk import Desk
 from pipeline.risk.ledger import MEMORY, Ledger
-from pipeline.risk.rows import SignalRow
 from pipeline.risk.session import RiskSession
 from pipeline.settings import Settings, load_settings
 

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Order, OrderGateway
+from pipeline.records import SignalRow
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.limits import Refusal
-from pipeline.risk.rows import SEQ, SignalRow, TickRow, tick_rows
+from pipeline.risk.rows import SEQ, TickRow, tick_rows
 from pipeline.risk.session import RiskSession
 
 _TICK_SEQ = SignalRow._fields.index("tick_seq")

@@ -13,10 +13,9 @@ from decimal import Decimal
 from enum import StrEnum
 
 from pipeline.brokers.contract import Side
-from pipeline.records import PRICE_SCALE, Action
+from pipeline.records import PRICE_SCALE, Action, SignalRow
 from pipeline.risk.charges import charges, rupees
 from pipeline.risk.hours import Hours, clock_text
-from pipeline.risk.rows import SignalRow
 from pipeline.settings import Settings, e4
 
 

@@ -12,9 +12,9 @@ from decimal import Decimal
 
 from pipeline.brokers.contract import Fill, Order, Side
 from pipeline.errors import TickpipeError, explain
+from pipeline.records import SignalRow
 from pipeline.results.trades import Trade
 from pipeline.risk.charges import NOTHING, charges, rupees
-from pipeline.risk.rows import SignalRow
 from pipeline.settings import Instrument, RiskSettings
 
 _SHARE_STEP = Decimal("0.000001")  # a trade's part of the entry charges is rounded to this

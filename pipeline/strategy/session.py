@@ -21,10 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StrategyFailed, explain
-from pipeline.records import POSITION, PRICE_SCALE, SIGNAL, TICK, Action, ExitKind, positions_dtype
+from pipeline.records import (
+    POSITION,
+    PRICE_SCALE,
+    SIGNAL,
+    TICK,
+    Action,
+    ExitKind,
+    SignalRow,
+    positions_dtype,
+    struct_of,
+)
 from pipeline.settings import Instrument
 from pipeline.strategy.contract import Position, Strategy, Tick
-from pipeline.strategy.signals import SignalRow, signal_row
+from pipeline.strategy.signals import signal_row
 
 FAILED_REASON = "NaN Threshold Exceeded"  # the guide's words
 CLOSED_REASONS = {
@@ -37,19 +47,8 @@ CLOSED_REASONS = {
 }
 NO_SIGNALS = np.zeros(0, SIGNAL)
 
-_CODES = {"<u8": "Q", "<i8": "q", "<u4": "I", "<u2": "H"}  # numpy's names -> struct's
-
-
-def _struct_of(dtype: np.dtype[np.void]) -> struct.Struct:
-    """Return the struct of a flat record; it unpacks rows several times faster than numpy."""
-    assert dtype.names is not None
-    record = struct.Struct("<" + "".join(_CODES[dtype[name].str] for name in dtype.names))
-    assert record.size == dtype.itemsize
-    return record
-
-
-_TICK = _struct_of(TICK)
-_POSITION = _struct_of(POSITION)
+_TICK = struct_of(TICK)
+_POSITION = struct_of(POSITION)
 _POSITIONS_HEAD = struct.Struct("<QQQ")  # seq, as_of_seq, as_of_signal
 assert positions_dtype(1).names == ("seq", "as_of_seq", "as_of_signal", "positions")
 assert positions_dtype(1).itemsize == _POSITIONS_HEAD.size + _POSITION.size

@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.errors import BadSignal, explain
-from pipeline.records import PRICE_SCALE, REASON_BYTES, SIGNAL, Action
+from pipeline.records import PRICE_SCALE, REASON_BYTES, Action, SignalRow
 from pipeline.strategy.contract import Signal, Tick
 
 PRICE_E4_MAX = (1 << 63) - 1  # what SIGNAL["price_e4"] can hold
-
-
-class SignalRow(NamedTuple):
-    """One row of ``records.SIGNAL``, in its order and units."""
-
-    seq: int
-    tick_seq: int
-    ts_event_ns: int
-    ts_recv_ns: int
-    ts_signal_ns: int
-    price_e4: int
-    stop_loss_e4: int
-    take_profit_e4: int
-    confidence: float
-    instrument: int
-    action: int
-    reserved: int
-    reason: bytes
-
-
-assert SignalRow._fields == SIGNAL.names
 
 
 def signal_row(wanted: object, tick: Tick) -> SignalRow | None:
