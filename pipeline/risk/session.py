@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Fill, Order, Side
-from pipeline.records import PRICE_SCALE, Action, ExitKind, positions_dtype
+from pipeline.records import PRICE_SCALE, Action, ExitKind, SignalRow, positions_dtype
 from pipeline.results.trades import Trade
 from pipeline.risk.exits import ExitRules, ExitWatch, exits_due, kind_of, target_number
 from pipeline.risk.hours import Hours
@@ -27,7 +27,6 @@ from pipeline.risk.rows import (
     NO_TICK,
     PRICE,
     SEQ,
-    SignalRow,
     TickRow,
     tick_of,
 )
