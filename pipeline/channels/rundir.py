@@ -60,7 +60,8 @@ def remove_if_last(directory: Path) -> None:
             if _OURS.fullmatch(path.name):
                 path.unlink(missing_ok=True)
         directory.rmdir()
-        directory.parent.rmdir()  # only when no other run is in it
+        if directory.parent.name.startswith("tickpipe-"):  # the default place, not the user's
+            directory.parent.rmdir()  # only when no other run is in it
 
 
 def _refuse_strange_files(directory: Path) -> None:

@@ -256,10 +256,13 @@ def _refused(path: Path, what: str, rule: str) -> SegmentRefused:
 
 def make_private_directory(path: Path) -> None:
     """Create ``path`` and its parents with mode 0700; refuse one that others could enter."""
-    missing = [p for p in (path, *path.parents) if not p.exists()]
-    for directory in reversed(missing):
-        directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-    status = path.lstat()
+    try:
+        missing = [p for p in (path, *path.parents) if not p.exists()]
+        for directory in reversed(missing):
+            directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        status = path.lstat()
+    except PermissionError as error:
+        raise _refused(path, f"cannot be made: {error}", "we may write beside it") from None
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise _refused(path, "is not a directory of ours", f"it belongs to uid {os.getuid()}")
     if stat.S_IMODE(status.st_mode) & 0o077:

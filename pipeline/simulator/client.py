@@ -25,7 +25,6 @@ class Client:
         )
         self.send = self._socket.send_bytes
         self.say = self._socket.send_str
-        self._transport: asyncio.WriteTransport | None = None
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.Future()  # code and reason
         self._gone = asyncio.Event()
 
@@ -37,22 +36,25 @@ class Client:
         Closing is done here, with nobody receiving: aiohttp's close() breaks a receive() of
         another task, and then closes the socket without waiting for the client's own close.
         """
-        await self._socket.prepare(request)
-        self._transport = request.transport
+        try:
+            await self._socket.prepare(request)
+            await self._answer_until_closed(answer)
+        finally:
+            self._gone.set()
+        return self._socket
+
+    async def _answer_until_closed(self, answer: Callable[[Client, str], Awaitable[None]]) -> None:
         reading = asyncio.create_task(self._read(answer))
         events: set[asyncio.Future[Any]] = {reading, self._ending}
         try:
             await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
-            reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await reading
-            if self._ending.done():
-                code, reason = self._ending.result()
-                await self._socket.close(code=code, message=reason.encode())
         finally:
             reading.cancel()
-            self._gone.set()
-        return self._socket
+        with suppress(asyncio.CancelledError):
+            await reading  # raises what it raised
+        if self._ending.done():
+            code, reason = self._ending.result()
+            await self._socket.close(code=code, message=reason.encode())
 
     async def _read(self, answer: Callable[[Client, str], Awaitable[None]]) -> None:
         with suppress(ConnectionError):
@@ -68,11 +70,3 @@ class Client:
     async def wait_until_gone(self) -> None:
         """Wait until the client has answered the close frame or is gone without."""
         await self._gone.wait()
-
-    def cut_off_unless_reading(self) -> None:
-        """Drop the connection of a client that lets frames pile up, whom a close cannot reach."""
-        if self._transport is None:
-            return
-        low, _ = self._transport.get_write_buffer_limits()
-        if self._transport.get_write_buffer_size() > low:
-            self._transport.abort()

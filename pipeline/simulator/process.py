@@ -26,8 +26,8 @@ log = logging.getLogger("simulator")
 
 DEFAULT_PORT = 8765
 
-# What the kernel holds for a client is lost when its connection breaks, so it is kept small:
-# 64 KiB is some 500 frames, and costs no throughput on loopback.
+# What the kernel holds for a client is lost when its connection breaks, and at full speed runs
+# ahead of what the client has read, so it is kept small.
 _SEND_BUFFER_BYTES = 64 * 1024
 _STOP_POLL_SECONDS = 0.05  # a signal handler only notes; asyncio does not wake up by it
 _STOP_CLOSE_SECONDS_MAX = 0.5

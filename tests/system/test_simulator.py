@@ -319,6 +319,7 @@ def test_kept_on_it_tells_who_comes_late_that_the_recording_ended(simulate: Simu
         client = simulator.client()
         ask(client, 1, BOTH)
         assert to_the_end(client) == (expected, 1000, "end of recording")
+        assert not simulator.ends_within(0.2)
 
 
 def test_a_slow_reader_gets_every_frame_before_the_end(simulate: Simulate) -> None:

@@ -279,6 +279,15 @@ def test_a_gz_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
     assert refusal(path).startswith(f"{path}: ")
 
 
+def test_a_gz_that_is_not_deflated_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "day.csv.gz"
+    write_ticks(path, make_ticks([235.85]))
+    data = bytearray(path.read_bytes())
+    data[10] |= 0b110  # the type of the first block: 3 is none
+    path.write_bytes(bytes(data))
+    assert "the .gz is broken or cut short: Error -3" in refusal(path)
+
+
 # Writing -------------------------------------------------------------------------------------
 
 

@@ -175,6 +175,14 @@ def test_a_notice_shows_no_secret(secret: str) -> None:
         assert secret not in notice
 
 
+def test_a_secret_that_quoting_changes_is_not_shown_either() -> None:
+    secrets = SECRETS.model_copy(update={"api_key": SecretStr("it's\\mine")})
+    session = SmartApiSession(make_feed(), make_instruments(1), secrets)
+    assert session.on_text('"bad it\'s\\mine"', NOW_NS).notice == (
+        "SmartAPI sent text: '\"bad ***\"'"
+    )
+
+
 # Binary frames -------------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ def run_settings(tmp_path: Path, configs: Path) -> Callable[..., Settings]:
     """Return what makes the guide's settings, with the run directory below ``tmp_path``."""
 
     def make(*overrides: str) -> Settings:
-        directory = f"channels.directory='{tmp_path / 'runs' / 'one'}'"
+        directory = f"channels.directory='{tmp_path / 'tickpipe-tests' / 'one'}'"
         return load_settings(configs / "guide.toml", [directory, *overrides])
 
     return make

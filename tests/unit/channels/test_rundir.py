@@ -30,7 +30,7 @@ NAMES = ("strategy", "risk")
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """Return where a run directory may be; neither it nor its parent exists."""
-    return tmp_path / "runs" / "one"
+    return tmp_path / "tickpipe-tests" / "one"
 
 
 def silent(message: str) -> None:

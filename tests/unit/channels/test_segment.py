@@ -211,10 +211,10 @@ def test_there_is_nothing_to_peek_at_without_a_header(directory: Path) -> None:
 def test_directories_are_made_private_with_their_parents(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        make_private_directory(tmp_path / "runs" / "one")
+        make_private_directory(tmp_path / "tickpipe-tests" / "one")
     finally:
         os.umask(before)
-    assert mode_of(tmp_path / "runs") == mode_of(tmp_path / "runs" / "one") == 0o700
+    assert mode_of(tmp_path / "tickpipe-tests") == mode_of(tmp_path / "tickpipe-tests" / "one") == 0o700
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o710, 0o777])
