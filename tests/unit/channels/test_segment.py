@@ -214,7 +214,8 @@ def test_directories_are_made_private_with_their_parents(tmp_path: Path) -> None
         make_private_directory(tmp_path / "tickpipe-tests" / "one")
     finally:
         os.umask(before)
-    assert mode_of(tmp_path / "tickpipe-tests") == mode_of(tmp_path / "tickpipe-tests" / "one") == 0o700
+    made = (tmp_path / "tickpipe-tests", tmp_path / "tickpipe-tests" / "one")
+    assert [mode_of(path) for path in made] == [0o700, 0o700]
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o710, 0o777])
