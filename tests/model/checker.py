@@ -1,72 +1,38 @@
-"""Visits every state of a few small programs that share memory through store buffers.
+"""Visits every state that a few small programs can reach, and looks for a wrong one.
 
-The visit is breadth first, so that the trace to the first wrong state is a shortest one.
-
-What is modelled. Each thread has a store buffer without limit: a store enters it, and reaches
-memory at any later time. A load takes the newest store to its address in the thread's own buffer,
-or else memory. ``ordered`` buffers drain first in, first out: that is x86 (TSO). The others let
-any store go first that is not behind a Barrier, nor behind a store to the same address: that is
-the store side of ARM. A Fence holds the thread until its buffer is empty. Wait and Wake are the
-futex calls of Linux: to compare and to fall asleep is one step, and each has a full fence before
-it looks (the head of kernel/futex/waitwake.c), so they too need an empty buffer. No wait ends by
-time, and none for nothing.
-
-What is not modelled: loads that overtake loads (ARM again), stores of which one half is seen
-before the other, threads that die, more than one sleeper on a word.
-
-What nobody else can see is not a state: a change of registers, a store on its way into the
-buffer, a fence that finds the buffer empty. Such a step commutes with all steps of the others,
-and its thread is not quiet before it, so that to take it at once hides no wrong state.
-``fused=False`` makes every store a state, to try that.
+The visit is breadth first, so that the trace to the first wrong state is a shortest one. What a
+thread can do, and what memory does with it, stands in machine.py.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
-from tests.model.program import (
-    Barrier,
-    Do,
-    End,
-    Fence,
-    Instruction,
-    Jump,
-    Load,
-    LoadAny,
-    Registers,
-    Rest,
-    Store,
-    Wait,
-    Wake,
-    Wrong,
-    flatten,
-    name,
-    number,
-)
+from tests.model.machine import Machine, Memory, Step, Thread
+from tests.model.program import Instruction, Registers
 
-_Memory = tuple[int, ...]
-_State = tuple[int, ...]  # which memory, then for each thread which state of it
-_BARRIER = (-1, 0)
+State = tuple[int, ...]  # the number of its memory, then the number of each thread's state
+Value = TypeVar("Value", bound=Hashable)
 
 
 class Quiet(NamedTuple):
     """A state in which nothing comes of itself: each thread sleeps, rests or has ended, and no
-    store is on its way. So no wake-up is pending either."""
+    store is on its way. So no wake-up is on its way either."""
 
     memory: Mapping[str, int]
-    asleep: Mapping[str, Registers]  # thread: its registers
-    ended: Mapping[str, Registers]
+    asleep: dict[str, Registers]  # thread: its registers
+    ended: dict[str, Registers]
 
 
 @dataclass(frozen=True)
 class Model:
     memory: Mapping[str, int]  # address: first value
     programs: Mapping[str, list[Instruction]]  # thread: what it does
-    wrong: Callable[[Quiet], str | None]  # what must never be in a quiet state
-    ordered: bool = True
+    wrong: Callable[[Quiet], str | None]  # says what is wrong with a quiet state
+    ordered: bool = True  # stores leave a buffer in order (x86)
 
 
 @dataclass
@@ -81,126 +47,137 @@ class Report:
         return "\n".join([f"{self.states} states, {self.wrong or 'nothing wrong'}", *self.trace])
 
 
-class _Thread(NamedTuple):
-    at: int = 0
-    registers: tuple[tuple[str, int], ...] = ()
-    buffer: tuple[tuple[int, int], ...] = ()  # (address, value), oldest first
-    asleep: bool = False
-    wrong: str | None = None
+def explore(model: Model, *, fused: bool = True) -> Report:
+    """Visit the states of ``model`` up to the first wrong one, or all of them."""
+    space = _Space(model, fused)
+    report = Report()
+    state = space.start()
+    before: dict[State, State] = {}
+    seen, todo = {state}, deque([state])
+    while todo and report.wrong is None:
+        state = todo.popleft()
+        report.wrong = space.judge(state, report)
+        for after in space.successors(state):
+            if after not in seen:
+                seen.add(after)
+                before[after] = state
+                todo.append(after)
+    report.states = len(seen)
+    if report.wrong is not None:
+        report.trace = space.trace(before, state)
+    return report
 
 
-class _Step(NamedTuple):
-    thread: _Thread
-    memory: _Memory
-    text: str
-    woken: str | None = None  # an address
+class _Numbered(Generic[Value]):
+    """Gives each value that it meets a number, so that a state is a few small integers."""
+
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self._numbers: dict[Value, int] = {}
+
+    def number(self, value: Value) -> int:
+        number = self._numbers.setdefault(value, len(self.values))
+        if number == len(self.values):
+            self.values.append(value)
+        return number
 
 
-class _Machine:
-    """What one thread can do."""
+class _Part:
+    """One thread's share of the space: its states, and what it can do in each of them.
 
-    def __init__(self, model: Model, thread: str, fused: bool) -> None:
-        self.code = flatten(model.programs[thread])
-        self._places = {address: n for n, address in enumerate(model.memory)}
+    That hangs on its own state and on memory only, and is worked out once for each pair.
+    """
+
+    def __init__(self, machine: Machine, memories: _Numbered[Memory]) -> None:
+        self.machine = machine
+        self.threads: _Numbered[Thread] = _Numbered()
+        self._memories = memories
+        self._steps: dict[tuple[int, int], list[tuple[int, int, Step]]] = {}
+        self._quiet: dict[int, bool] = {}
+
+    def is_quiet(self, thread: int) -> bool:
+        known = self._quiet.get(thread)
+        if known is None:
+            known = self._quiet[thread] = self.machine.is_quiet(self.threads.values[thread])
+        return known
+
+    def steps(self, thread: int, memory: int) -> list[tuple[int, int, Step]]:
+        """Return each step with the numbers of the thread and the memory behind it."""
+        known = self._steps.get((thread, memory))
+        if known is None:
+            known = self._steps[thread, memory] = [
+                (self.threads.number(step.thread), self._memories.number(step.memory), step)
+                for step in self.machine.steps(
+                    self.threads.values[thread], self._memories.values[memory]
+                )
+            ]
+        return known
+
+    def woken(self, thread: int, address: str) -> int:
+        return self.threads.number(self.machine.woken(self.threads.values[thread], address))
+
+
+class _Space:
+    """The states of a model."""
+
+    def __init__(self, model: Model, fused: bool) -> None:
+        self._model = model
+        self._names = list(model.programs)
         self._addresses = list(model.memory)
-        self._ordered = model.ordered
-        self._fused = fused
+        self._memories: _Numbered[Memory] = _Numbered()
+        self._parts = [
+            _Part(Machine(program, self._addresses, model.ordered, fused), self._memories)
+            for program in model.programs.values()
+        ]
 
-    def go_on(self, thread: _Thread, registers: Registers, skip: int = 1) -> _Thread:
-        """Return ``thread`` behind its instruction and behind all that nobody else can see."""
-        at, buffer, wrong = thread.at + skip, thread.buffer, None
-        try:
-            while not self._is_seen(instruction := self.code[at], buffer):
-                at += 1
-                if isinstance(instruction, Do):
-                    instruction.change(registers)
-                elif isinstance(instruction, Jump) and not instruction.condition(registers):
-                    at = instruction.target
-                else:
-                    buffer = self._pushed(instruction, buffer, registers)
-        except Wrong as error:
-            wrong = str(error)
-        return _Thread(at, tuple(sorted(registers.items())), buffer, wrong=wrong)
+    def start(self) -> State:
+        memory = self._memories.number(tuple(self._model.memory.values()))
+        return (memory, *(part.threads.number(part.machine.start()) for part in self._parts))
 
-    def _is_seen(self, instruction: object, buffer: tuple[tuple[int, int], ...]) -> bool:
-        if isinstance(instruction, Store):
-            return not self._fused
-        if isinstance(instruction, Fence):
-            return bool(buffer)
-        return not isinstance(instruction, Do | Jump | Barrier)
+    def successors(self, state: State) -> Iterator[State]:
+        for _, _, after in self._steps(state):
+            yield after
 
-    def _pushed(
-        self, instruction: object, buffer: tuple[tuple[int, int], ...], registers: Registers
-    ) -> tuple[tuple[int, int], ...]:
-        if isinstance(instruction, Store):
-            place = self._places[name(instruction.address, registers)]
-            return (*buffer, (place, number(instruction.value, registers)))
-        if isinstance(instruction, Barrier) and buffer and not self._ordered:
-            return (*buffer, _BARRIER)
-        return buffer
+    def _steps(self, state: State) -> Iterator[tuple[int, Step, State]]:
+        for n, part in enumerate(self._parts):
+            for thread, memory, step in part.steps(state[n + 1], state[0]):
+                after = (memory, *state[1 : n + 1], thread, *state[n + 2 :])
+                yield n, step, after if step.wakes is None else self._woken(after, step.wakes)
 
-    def is_quiet(self, thread: _Thread) -> bool:
-        return not thread.buffer and (
-            thread.asleep or isinstance(self.code[thread.at], Rest | End)
-        )
+    def _woken(self, state: State, address: str) -> State:
+        woken = (part.woken(state[n + 1], address) for n, part in enumerate(self._parts))
+        return (state[0], *woken)
 
-    def has_ended(self, thread: _Thread) -> bool:
-        return isinstance(self.code[thread.at], End)
+    def judge(self, state: State, report: Report) -> str | None:
+        """Return what is wrong with ``state``; note in ``report`` if it is quiet, or the end."""
+        for part, thread in zip(self._parts, state[1:], strict=True):
+            if not part.is_quiet(thread):
+                return part.threads.values[thread].wrong
+        quiet = self._quiet(state)
+        report.quiet += 1
+        if len(quiet.ended) == len(self._parts):
+            report.ends.append(quiet.ended)
+        return self._model.wrong(quiet)
 
-    def woken(self, thread: _Thread, address: str) -> _Thread:
-        instruction = self.code[thread.at]
-        if thread.asleep and isinstance(instruction, Wait) and instruction.address == address:
-            return self.go_on(thread, dict(thread.registers))
-        return thread
+    def _quiet(self, state: State) -> Quiet:
+        values = self._memories.values[state[0]]
+        quiet = Quiet(dict(zip(self._addresses, values, strict=True)), {}, {})
+        for n, part in enumerate(self._parts):
+            thread = part.threads.values[state[n + 1]]
+            if thread.asleep:
+                quiet.asleep[self._names[n]] = dict(thread.registers)
+            elif part.machine.has_ended(thread):
+                quiet.ended[self._names[n]] = dict(thread.registers)
+        return quiet
 
-    def steps(self, thread: _Thread, memory: _Memory) -> Iterator[_Step]:
-        if thread.wrong is None and not thread.asleep:
-            yield from self._drain(thread, memory)
-            yield from self._act(thread, memory)
+    def trace(self, before: Mapping[State, State], state: State) -> list[str]:
+        """Return the steps from the start to ``state``, one line each."""
+        lines = []
+        while state in before:
+            lines.append(self._line(before[state], state))
+            state = before[state]
+        return lines[::-1]
 
-    def _drain(self, thread: _Thread, memory: _Memory) -> Iterator[_Step]:
-        for n, (place, value) in enumerate(thread.buffer):
-            if (place, value) == _BARRIER or (n and self._ordered):
-                return
-            if any(place == earlier for earlier, _ in thread.buffer[:n]):
-                continue
-            rest = [*thread.buffer[:n], *thread.buffer[n + 1 :]]
-            while rest and rest[0] == _BARRIER:
-                del rest[0]
-            after = thread._replace(buffer=tuple(rest))
-            yield _Step(
-                self.go_on(after, dict(thread.registers), skip=0),
-                (*memory[:place], value, *memory[place + 1 :]),
-                f"{self._addresses[place]} = {value} reaches memory",
-            )
-
-    def _act(self, thread: _Thread, memory: _Memory) -> Iterator[_Step]:
-        registers = dict(thread.registers)
-        text, woken = "", None
-        match self.code[thread.at]:
-            case Load(register, address):
-                where = name(address, registers)
-                seen = dict([(self._places[where], memory[self._places[where]]), *thread.buffer])
-                registers[register] = seen[self._places[where]]
-                text = f"sees {where} = {registers[register]}"
-            case LoadAny(register, addresses):
-                values = [memory[self._places[each]] for each in addresses]
-                registers[register] = int(any(values))
-                text = f"sees {', '.join(addresses)} = {', '.join(map(str, values))}"
-            case Store() as store:
-                thread = thread._replace(buffer=self._pushed(store, thread.buffer, registers))
-                text = f"stores {name(store.address, registers)}"
-            case Rest():
-                text = "has work"
-            case Wake(address, fence) if not (fence and thread.buffer):
-                text, woken = f"wakes who sleeps on {address}", address
-            case Wait(address, value) if not thread.buffer:
-                found = memory[self._places[address]]
-                if found == number(value, registers):
-                    text = f"sleeps on {address} = {found}"
-                    yield _Step(thread._replace(asleep=True), memory, text)
-                    return
-                text = f"does not sleep on {address} = {found}"
-            case _:
-                return
-        yield _Step(self.go_on(thread, registers), memory, text, woken)
+    def _line(self, state: State, wanted: State) -> str:
+        n, step = next((n, step) for n, step, after in self._steps(state) if after == wanted)
+        return f"{self._names[n]:>10}: {step.text}"
