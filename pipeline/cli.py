@@ -130,6 +130,15 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     _tick_file(backtest)
     _trading_options(backtest)
 
+    ring = _add(
+        table,
+        "ring",
+        verbs.ring,
+        "look at the ring of a running pipeline from outside",
+        "ring\nring --config configs/paper.toml\nwatch -n1 tickpipe ring --set run.name=nifty",
+    )
+    _config_options(ring)
+
 
 def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     simulate = _add(

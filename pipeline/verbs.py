@@ -23,9 +23,11 @@ from rich.table import Table
 
 from pipeline.backtest import backtest as run_backtest
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
+from pipeline.channels.inspection import ReaderReport, inspect
+from pipeline.channels.line import Watch
 from pipeline.display import Display
 from pipeline.errors import PortInUse, TickpipeError, UsageError, explain
-from pipeline.records import IST
+from pipeline.records import IST, ProcessState
 from pipeline.results.files import read_results
 from pipeline.results.parameters import settings_rows
 from pipeline.runtime import boundary
@@ -41,7 +43,7 @@ from pipeline.supervisor.process import supervise
 DEFAULT_CONFIG = Path("configs/paper.toml")
 SIMULATOR_START_SECONDS_MAX = 20.0
 
-console = Console()
+console = Console(markup=False, highlight=False)
 
 
 def default_config() -> Path:
@@ -154,6 +156,29 @@ def backtest(options: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
+def ring(options: argparse.Namespace) -> ExitCode:
+    directory = _settings(options).run_directory
+    report = inspect(directory)
+    owner = f"pid {report.owner}" + ("" if report.owner_alive else ", DEAD")
+    console.print(
+        f"{report.path}: {report.state.name.lower()}, capacity {report.capacity:,}, "
+        f"epoch {report.epoch}, writer {owner}, claimed {report.claimed:,}, "
+        f"published {report.published:,}",
+        soft_wrap=True,
+    )
+    readers = Table(*ReaderReport._fields, box=None)
+    for reader in report.readers:
+        readers.add_row(*map(str, reader))
+    console.print(readers)
+    watch = Watch(directory)
+    for role, beat in watch.latest().items():
+        state = ProcessState(int(beat["state"][0])).name.lower()
+        age_ms = (time.monotonic_ns() - int(beat["beat_ns"][0])) / 1e6
+        console.print(f"{role}: {state}, heartbeat {age_ms:,.0f} ms ago")
+    watch.close()
+    return ExitCode.OK
+
+
 def print_summary(path: Path) -> None:
     """Print the first block of a results file, settings left out, and where it is."""
     parameters, trades = read_results(path)
@@ -261,12 +286,12 @@ def check_config(options: argparse.Namespace) -> ExitCode:
 def show_config(options: argparse.Namespace) -> ExitCode:
     settings = _settings(options)
     for name, value in settings_rows(settings):
-        console.print(f"{name} = {value}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{name} = {value}", soft_wrap=True)
     return ExitCode.OK
 
 
 def version(options: argparse.Namespace) -> ExitCode:
-    console.print(f"tickpipe {options.number}", highlight=False)
+    console.print(f"tickpipe {options.number}")
     if options.verbose:
         console.print("channels: reference (pure Python), the only implementation of this version")
         console.print(f"Python {platform.python_version()}, numpy {np.__version__}")

@@ -12,6 +12,7 @@ from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
 from tests.system.conftest import GUIDE, Tickpipe, finish
 from tests.system.golden import golden_trades, row_of, write_day
+from tests.system.test_stopping import SLOW, Run
 
 
 def test_the_demo_generates_a_day_trades_it_and_says_where_the_results_are(
@@ -62,6 +63,26 @@ def test_each_role_can_be_run_alone(tickpipe: Tickpipe) -> None:
     assert [row_of(trade) for trade in tickpipe.trades()] == golden_trades()
 
 
+def test_a_running_ring_can_be_looked_at(tickpipe: Tickpipe) -> None:
+    day = write_day(tickpipe.folder / "day.csv")
+    run = Run(tickpipe, tickpipe.trade("replay", day, *SLOW))
+    tickpipe.wait_for(lambda: run.beat("risk", "ticks") > 0, "the run to trade")
+    directory = f'channels.directory="{tickpipe.run_directory}"'
+    code, output = finish(tickpipe.start("ring", "--config", GUIDE, "--set", directory))
+    assert code == ExitCode.OK, output
+    assert f"open, capacity 65,536, epoch 1, writer pid {run.beat('feed', 'pid')}," in output
+    for role in ("strategy", "risk"):
+        assert str(run.beat(role, "pid")) in output
+        assert f"{role}: running, heartbeat" in output
+
+
+def test_a_ring_that_is_not_there_is_told(tickpipe: Tickpipe) -> None:
+    directory = f'channels.directory="{tickpipe.run_directory}"'
+    code, output = finish(tickpipe.start("ring", "--config", GUIDE, "--set", directory))
+    assert code == ExitCode.CHANNEL_BROKEN, output
+    assert "no ring in" in output
+
+
 def test_show_config_shows_every_setting_and_no_secret(
     tickpipe: Tickpipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,11 +99,10 @@ def test_version_says_which_implementation_runs(tickpipe: Tickpipe) -> None:
     assert "reference" in output
 
 
-@pytest.mark.parametrize(
-    "verb",
-    ["demo", "run", "replay", "backtest", "simulate", "generate", "check-config", "show-config",
-     "version"],
-)  # fmt: skip
+VERBS = "demo run replay backtest ring simulate generate check-config show-config version"
+
+
+@pytest.mark.parametrize("verb", VERBS.split())
 def test_every_verb_has_help_with_worked_examples(
     verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,80 @@
+"""A ring seen from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.channels.inspection import inspect
+from pipeline.channels.layout import State
+from pipeline.channels.line import FEED, RISK, STRATEGY, TICKS
+from pipeline.channels.locks import OwnerLock
+from pipeline.channels.readers import Readers
+from pipeline.channels.ring import RingReader, RingWriter
+from pipeline.channels.rundir import lock_path
+from pipeline.errors import ChannelError
+from pipeline.records import TICK
+from tests.rig import ticks
+
+CAPACITY = 16
+
+
+@pytest.fixture
+def readers(directory: Path) -> Iterator[Readers]:
+    """Return the table of a run's readers."""
+    table = Readers.create(directory, (STRATEGY, RISK))
+    yield table
+    table.close()
+
+
+@pytest.fixture
+def writer(directory: Path, readers: Readers) -> Iterator[RingWriter]:
+    """Return the writer of the run's ring."""
+    writer = RingWriter(directory / TICKS, TICK, CAPACITY)
+    yield writer
+    writer.close()
+
+
+def test_nothing_to_look_at_is_an_error_with_a_cure(directory: Path) -> None:
+    with pytest.raises(ChannelError, match="start a run"):
+        inspect(directory)
+
+
+def test_the_writer_is_alive_while_it_holds_its_lock(directory: Path, writer: RingWriter) -> None:
+    assert not inspect(directory).owner_alive
+    lock = OwnerLock(lock_path(directory, FEED))
+    assert inspect(directory).owner_alive
+    lock.close()
+
+
+def test_a_reader_shows_how_far_behind_it_is(
+    directory: Path, readers: Readers, writer: RingWriter
+) -> None:
+    place = readers.slot(RISK)
+    reader = RingReader(directory / TICKS, TICK, place)
+    place.take()
+    writer.publish(ticks(1, 5))
+    reader.read(2)
+    reader.commit()
+    report = inspect(directory)
+    assert (report.published, report.claimed, report.state) == (5, 5, State.OPEN)
+    (shown,) = report.readers
+    assert (shown.name, shown.cursor, shown.behind, shown.lost) == (RISK, 2, 3, 0)
+    assert shown.waits == "awake"
+    reader.close()
+
+
+def test_a_lapped_reader_shows_its_loss(
+    directory: Path, readers: Readers, writer: RingWriter
+) -> None:
+    place = readers.slot(STRATEGY)
+    reader = RingReader(directory / TICKS, TICK, place)
+    place.take()
+    writer.publish(ticks(1, CAPACITY + 7))
+    reader.read(100)
+    place.declare_gone()
+    (shown,) = inspect(directory).readers
+    assert (shown.lapped, shown.lost, shown.waits) == (1, 7, "gone")
+    reader.close()
