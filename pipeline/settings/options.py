@@ -343,12 +343,13 @@ class RunSettings(Section):
     results_dir: Path = option("Where results and the ledger go", default=Path("results"))
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = option("Log level", default="INFO")
     stop_seconds_max: Number = option(
-        "Patience with a process that was asked to stop, then SIGKILL", unit="s", default=5, gt=0
+        "Patience with a process that was asked to stop, then SIGKILL", unit="s", default=15, gt=0
     )
     hang_seconds_max: Number = option(
-        "A process without a heartbeat for this long is hung and is killed",
+        "A process without a heartbeat for this long is hung and is killed "
+        "(a name server that does not answer can keep the feed for 20 s)",
         unit="s",
-        default=10,
+        default=30,
         gt=0,
     )
 

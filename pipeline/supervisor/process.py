@@ -43,6 +43,7 @@ log = logging.getLogger("supervisor")
 START_ORDER = (RISK, STRATEGY, FEED)
 STOP_ORDER = (STRATEGY, RISK, FEED)
 TURN_SECONDS = 0.05
+STANDSTILL_NS = 1_000_000_000  # a turn of the supervisor's own that took this long
 
 Beats = Mapping[str, NDArray[np.void]]
 OnTurn = Callable[[Beats], None]
@@ -81,6 +82,7 @@ class _Crew:
         self._watch = Watch(settings.run_directory)
         self._living: dict[str, ForkProcess] = {}
         self._hung: set[str] = set()
+        self._looked_ns = self._patient_from_ns = monotonic_ns()
         self._code = ExitCode.OK
         self._stop_wanted = False
         self._end_with_risk = False
@@ -147,19 +149,25 @@ class _Crew:
         self._end_with_risk |= verdict.action is Action.FLATTEN
 
     def _kill_the_hung(self) -> None:
-        beats = self._watch.latest()
+        """Kill who has not beaten for too long; it is judged with the dead on the next turn."""
+        now_ns = monotonic_ns()
+        if now_ns - self._looked_ns > STANDSTILL_NS:
+            self._patient_from_ns = now_ns  # the machine stood still, and they with it
+        self._looked_ns = now_ns
         for role, child in self._living.items():
-            if role not in beats:
-                continue
-            age_s = (monotonic_ns() - int(beats[role]["beat_ns"][0])) / 1e9
-            if (
-                age_s > self._settings.run.hang_seconds_max
-                and int(beats[role]["pid"][0]) == child.pid
-            ):
+            age_s = (now_ns - max(self._beat_ns(role, child), self._patient_from_ns)) / 1e9
+            if age_s > self._settings.run.hang_seconds_max:
                 log.error("%s has not finished a turn for %.0f s: killing it", role, age_s)
                 self._hung.add(role)
                 child.kill()
                 child.join()
+
+    def _beat_ns(self, role: str, child: ForkProcess) -> int:
+        """Return when ``role`` beat last; now, while it has not attached yet."""
+        beats = self._watch.latest()
+        if role not in beats or int(beats[role]["pid"][0]) != child.pid:
+            return self._looked_ns
+        return int(beats[role]["beat_ns"][0])
 
     def _stop_in_order(self, reason: str) -> None:
         self._stopping = True
