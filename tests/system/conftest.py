@@ -67,6 +67,11 @@ class Tickpipe:
         (path,) = self.results.glob("forward_test_results_*.csv")
         return read_results(path)
 
+    def clear_results(self) -> None:
+        """Forget the results so far."""
+        for path in self.results.glob("forward_test_results_*.csv"):
+            path.unlink()
+
     def wait_for(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until ``condition`` holds; fail with ``what`` when it never does."""
         deadline = time.monotonic() + WAIT_SECONDS_MAX
