@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,10 +35,11 @@ RUN_FILES = {
     *(line.TICKS, line.SIGNALS, line.POSITIONS, readers.FILE_NAME, rundir.RUN_LOCK),
     *(f"{role}.{kind}" for role in line.ROLES for kind in ("lock", "beat")),
 }
-SECTIONS = {
-    name: set((Instrument if name == "instruments" else field.annotation).model_fields)
+_SECTION_CLASSES: dict[str, Any] = {
+    name: Instrument if name == "instruments" else field.annotation
     for name, field in Settings.model_fields.items()
 }
+SECTIONS = {name: set(section.model_fields) for name, section in _SECTION_CLASSES.items()}
 VARIABLES = {
     "tick": "Tick",
     "position": "Position",
