@@ -6,6 +6,7 @@ signals of n and then n. Lockstep between processes does the same, so the trades
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -25,7 +26,6 @@ from pipeline.risk.desk import Desk
 from pipeline.risk.exits import SESSION_END
 from pipeline.risk.ledger import MEMORY, Ledger
 from pipeline.risk.limits import Refusal
-from pipeline.risk.rows import RECEIVED, tick_rows
 from pipeline.risk.session import RiskSession, RiskStatistics
 from pipeline.settings import Settings, e4
 from pipeline.strategy.loading import load_strategy
@@ -87,7 +87,7 @@ def backtest(
         trades = ledger.trades()
         refusals = ledger.refusals()
     return BacktestResult(
-        ticks=len(ticks),
+        ticks=session.as_of_seq,
         trades=trades,
         refusals=refusals,
         cash=session.book.cash,
@@ -109,16 +109,24 @@ def _run(ticks: NDArray[np.void], strategy: StrategySession, desk: Desk) -> None
     session = desk.session
     shown_version = session.version
     signal_count = 0
+    for tick, row in _one_by_one(ticks):
+        signals = strategy.on_ticks(tick)
+        if len(signals):
+            signals["seq"] = range(signal_count + 1, signal_count + len(signals) + 1)
+            signal_count += len(signals)
+            desk.on_signals(signals, row[2])
+        desk.on_tick(row, row[2])
+        if session.version != shown_version:
+            shown_version = session.version
+            strategy.on_positions(session.positions_row())
+        if strategy.failed is not None:
+            break
+    desk.flatten(SESSION_END)
+
+
+def _one_by_one(ticks: NDArray[np.void]) -> Iterator[tuple[NDArray[np.void], tuple[int, ...]]]:
+    """Give every tick as a TICK row of shape ``(1,)`` and as a tuple."""
     for start in range(0, len(ticks), _CHUNK):
         chunk = ticks[start : start + _CHUNK]
-        for at, row in enumerate(tick_rows(chunk)):
-            signals = strategy.on_ticks(chunk[at : at + 1])
-            if len(signals):
-                signals["seq"] = range(signal_count + 1, signal_count + len(signals) + 1)
-                signal_count += len(signals)
-                desk.on_signals(signals, row[RECEIVED])
-            desk.on_tick(row, row[RECEIVED])
-            if session.version != shown_version:
-                shown_version = session.version
-                strategy.on_positions(session.positions_row())
-    desk.flatten(SESSION_END)
+        for at, row in enumerate(chunk.tolist()):
+            yield chunk[at : at + 1], row

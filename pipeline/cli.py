@@ -235,7 +235,10 @@ def _tick_file(parser: argparse.ArgumentParser) -> None:
 def _speed(text: str) -> float | None:
     if text == "max":
         return None
-    speed = float(text)
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
     if not 0 < speed <= 1e6:
-        raise argparse.ArgumentTypeError(f"{text}: a number above 0, or max")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, nor max")
     return speed

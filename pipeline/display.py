@@ -32,6 +32,7 @@ class Display:
         self._settings = settings
         self._total = ticks_total
         self._live = Live(console=console, auto_refresh=False)
+        self._beats: Beats = {}
         self._shown_at = 0.0
         self._rate = _Rate()
 
@@ -45,10 +46,13 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._beats:
+            self._live.update(self._page(self._beats, monotonic()), refresh=True)
         self._live.stop()
 
     def __call__(self, beats: Beats) -> None:
         """Show ``beats``, at most four times a second."""
+        self._beats = beats
         now = monotonic()
         if now - self._shown_at < REFRESH_SECONDS or not beats:
             return
@@ -67,13 +71,15 @@ class Display:
         ]
         if event_ns := _value(beats, FEED, "last_event_ns"):
             parts.append(f"{ist(event_ns):%Y-%m-%d %H:%M:%S} IST")
+        lines = ["  ·  ".join(parts)]
         if RISK in beats:
             initial = float(self._settings.capital.initial_capital)
             equity = _value(beats, RISK, "equity_e4") / PRICE_SCALE
-            parts.append(f"position {_value(beats, RISK, 'position'):+,}")
-            parts.append(f"trades {_value(beats, RISK, 'trades')}")
-            parts.append(f"P&L ₹{equity - initial:+,.2f}")
-        return Text("  ·  ".join(parts), style="bold")
+            lines.append(
+                f"position {_value(beats, RISK, 'position'):+,}  ·  "
+                f"trades {_value(beats, RISK, 'trades')}  ·  P&L ₹{equity - initial:+,.2f}"
+            )
+        return Text("\n".join(lines), style="bold")
 
     def _progress(self, beats: Beats) -> list[Table]:
         if not self._total:

@@ -120,7 +120,10 @@ def demo(options: argparse.Namespace) -> ExitCode:
     ticks = read_ticks(options.file, settings.instruments)
     console.print(f"generated {len(ticks):,} ticks in {options.file} (seed {options.seed})")
     day_s = int(ticks["ts_event_ns"][-1] - ticks["ts_event_ns"][0]) / 1e9
-    return _through_simulator(options, [], day_s / options.seconds)
+    # In lockstep: at this speed a millisecond is seconds of market, and the trades would differ
+    # from run to run.
+    lockstep = ["channels.lockstep=true"]
+    return _through_simulator(options, lockstep, day_s / options.seconds)
 
 
 def _supervise(settings: Settings, ticks_total: int | None) -> ExitCode:
@@ -150,9 +153,9 @@ def backtest(options: argparse.Namespace) -> ExitCode:
     seconds = time.perf_counter() - started
     path = result.write(settings, source=str(options.file))
     print_summary(path)
-    console.print(f"{len(ticks):,} ticks in {seconds:.3f} s: {len(ticks) / seconds:,.0f} ticks/s")
     if result.failed is not None:
         raise result.failed
+    console.print(f"{len(ticks):,} ticks in {seconds:.3f} s: {len(ticks) / seconds:,.0f} ticks/s")
     return ExitCode.OK
 
 
@@ -215,6 +218,8 @@ def generate(options: argparse.Namespace) -> ExitCode:
     symbols = [f"SYM-{n}" for n in range(1, options.instruments + 1)]
     count = write_ticks(options.file, ticks, symbols if len(symbols) > 1 else None)
     console.print(f"wrote {count:,} ticks of {day} to {options.file}", soft_wrap=True)
+    if len(symbols) > 1:
+        console.print(f"to play it, name {symbols[0]} to {symbols[-1]} in [[instruments]]")
     return ExitCode.OK
 
 

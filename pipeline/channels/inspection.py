@@ -19,7 +19,7 @@ from pipeline.channels.locks import lock_is_held
 from pipeline.channels.readers import FILE_NAME
 from pipeline.channels.rundir import lock_path
 from pipeline.channels.segment import attach_segment
-from pipeline.errors import ChannelError, explain
+from pipeline.errors import UsageError, explain
 from pipeline.records import TICK
 
 
@@ -51,9 +51,9 @@ class RingReport(NamedTuple):
 
 
 def inspect(directory: Path) -> RingReport:
-    """Return the state of the ring in ``directory``. Raises ChannelError where no run is."""
+    """Return the state of the ring in ``directory``. Raises UsageError where no run is."""
     if not (directory / TICKS).exists():
-        raise ChannelError(
+        raise UsageError(
             explain(
                 f"no ring in {directory}",
                 rule="a ring can be looked at while its run lives",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.channels.layout import READER, READERS_MAX, SLOTS_OFFSET, Kind
+from pipeline.channels.layout import PARKED_OFFSET, READER, READERS_MAX, SLOTS_OFFSET, Kind
 from pipeline.channels.segment import Segment, attach_segment, create_segment
 from pipeline.channels.waiting import Bell, Bells
 
@@ -37,6 +37,7 @@ class ReaderSlot:
         self._bytes = memoryview(readers.mapped)[start : start + READER.itemsize]
         self._words = self._bytes.cast("Q")
         self._halves = self._bytes.cast("I")
+        self._parked = memoryview(readers.mapped)[PARKED_OFFSET + index : PARKED_OFFSET + index + 1]
         self.name = bytes(readers.slots["name"][index]).decode()
 
     @property
@@ -77,8 +78,10 @@ class ReaderSlot:
     def declare_gone(self) -> None:
         """Say that nobody need wait for this reader any more."""
         self._halves[_GONE] = 1
+        self._parked[0] = 0  # killed in its sleep it would be rung for ever
 
     def close(self) -> None:
+        self._parked.release()
         self._halves.release()
         self._words.release()
         self._bytes.release()

@@ -98,9 +98,13 @@ class Connection:
             self._socket.send(text)
         self._failures = 0
         self._ever_connected = True
-        self._last_inbound_ns = monotonic_ns()
+        self._last_inbound_ns, silent_since_ns = monotonic_ns(), self._last_inbound_ns
         self._next_ping_ns = self._last_inbound_ns + self._session.ping_interval_ns
-        log.info("connected to %s", self._session.url)
+        if silent_since_ns:
+            outage_s = (self._last_inbound_ns - silent_since_ns) / 1e9
+            log.warning("connected again to %s after %.1f s", self._session.url, outage_s)
+        else:
+            log.info("connected to %s", self._session.url)
 
     def _keep_alive(self, socket: websocket.WebSocket, now_ns: int) -> None:
         silence_ns = now_ns - self._last_inbound_ns
@@ -171,12 +175,13 @@ class Connection:
         )
 
     def _feed_lost(self, why: str) -> FeedLost:
-        before = "the connection was lost" if self._ever_connected else "nothing ever answered"
+        attempts_max = f"feed.reconnect_attempts_max = {self._feed.reconnect_attempts_max}"
+        if not self._ever_connected:
+            attempts_max = f"an address that never answered is tried {self._failures} times"
         return FeedLost(
             explain(
                 f"{self._session.url}: {why}; gave up after {self._failures} attempts",
-                rule=f"{before}, and feed.reconnect_attempts_max is "
-                f"{self._feed.reconnect_attempts_max}",
+                rule=attempts_max,
                 cure="start `tickpipe simulate FILE` first, or correct feed.url"
                 if "127.0.0.1" in self._session.url
                 else "check the network and the broker's status page",

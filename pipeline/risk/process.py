@@ -136,6 +136,7 @@ class _Shell:
 
     def reason_to_leave(self, stop: Stop) -> str:
         """Return why what is open now is closed."""
+        stop.check_parent()  # the feed may have noticed first, and closed the ring
         if stop.requested:
             self._catch_up()
             return stop.reason

@@ -30,7 +30,10 @@ def load_strategy(settings: StrategySettings) -> Strategy:
     place, _, name = settings.use.partition(":")
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     chosen = _class_in(module, name, settings.use)
-    with _users_code(f"{settings.use}: constructor", cure="write __init__(self, settings)"):
+    with _users_code(
+        f"{settings.use}: constructor",
+        cure="write __init__(self, settings), and set what it reads in [strategy.parameters]",
+    ):
         return chosen(settings)
 
 

@@ -89,4 +89,9 @@ class _Shell:
         new = self._session.failures - self._failures_logged
         if new:
             self._failures_logged = self._session.failures
-            log.error("on_tick failed %d times; last: %s", new, self._session.last_failure)
+            log.error(
+                "the strategy failed %d times; last: %s",
+                new,
+                self._session.last_failure,
+                exc_info=self._session.last_error,
+            )

@@ -71,7 +71,7 @@ class StrategySession:
         self._closed_ids = [0] * len(instruments)
         self._unanswered: dict[int, int] = {}  # instrument -> number of its last BUY or SELL
         self._latest: list[Tick | None] = [None] * len(instruments)
-        self._last_error: Exception | None = None
+        self.last_error: Exception | None = None
         self.ticks = 0
         self.signals = 0
         self.failures = 0
@@ -187,7 +187,7 @@ class StrategySession:
         lines = traceback.format_exception_only(error)  # safe with a __str__ that raises
         what = next(line for line in lines if not line.startswith(" ")).splitlines()[0]
         self.last_failure = f"{where}: {what}"
-        self._last_error = error
+        self.last_error = error
 
     @property
     def _exhausted(self) -> bool:
@@ -203,7 +203,7 @@ class StrategySession:
                 cure="correct the strategy; the traceback of the last failure is the cause above",
             )
         )
-        self.failed.__cause__ = self._last_error
+        self.failed.__cause__ = self.last_error
         self.signals += len(self._instruments)
         known = [tick for tick in self._latest if tick is not None]
         newest = max(known, key=lambda tick: tick.seq, default=None)

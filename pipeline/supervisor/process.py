@@ -111,20 +111,18 @@ class _Crew:
     def watch(self, stop: Stop, on_turn: OnTurn | None) -> ExitCode:
         """Turn until every child has ended; begin to stop when asked or when one must not be
         missed."""
+        look = on_turn or (lambda beats: None)
         while self._living:
             connection.wait([child.sentinel for child in self._living.values()], TURN_SECONDS)
             self._bury()
             self._kill_the_hung()
-            if on_turn is not None:
-                on_turn(self._watch.latest())
+            look(self._watch.latest())
             if stop.requested:
                 self._stop_in_order(stop.reason)
-                return ExitCode.INTERRUPTED if stop.reason == KEYBOARD_INTERRUPT else self._code
-            if self._stop_wanted or (self._end_with_risk and RISK not in self._living):
+            elif self._stop_wanted or (self._end_with_risk and RISK not in self._living):
                 self._stop_in_order(STOP_REQUESTED)
-        if on_turn is not None:
-            on_turn(self._watch.latest())
-        return self._code
+        look(self._watch.latest())
+        return ExitCode.INTERRUPTED if stop.reason == KEYBOARD_INTERRUPT else self._code
 
     def _bury(self) -> None:
         for role, child in list(self._living.items()):

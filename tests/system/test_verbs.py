@@ -79,7 +79,7 @@ def test_a_running_ring_can_be_looked_at(tickpipe: Tickpipe) -> None:
 def test_a_ring_that_is_not_there_is_told(tickpipe: Tickpipe) -> None:
     directory = f'channels.directory="{tickpipe.run_directory}"'
     code, output = finish(tickpipe.start("ring", "--config", GUIDE, "--set", directory))
-    assert code == ExitCode.CHANNEL_BROKEN, output
+    assert code == ExitCode.USAGE, output
     assert "no ring in" in output
 
 

@@ -102,7 +102,9 @@ def _opened(path: Path) -> Iterator[Iterator[str]]:
 
 
 def _file_error(path: Path, what: str, cure: str) -> TickFileError:
-    return TickFileError(explain(f"{path}: {what}", rule="a tick file can be read", cure=cure))
+    return TickFileError(
+        explain(f"{path}: {what}", rule="a tick file is a readable CSV, plain or .gz", cure=cure)
+    )
 
 
 def _columns(path: Path, header: str, instruments: Sequence[Instrument]) -> int:

@@ -14,7 +14,7 @@ from pipeline.channels.locks import OwnerLock
 from pipeline.channels.readers import Readers
 from pipeline.channels.ring import RingReader, RingWriter
 from pipeline.channels.rundir import lock_path
-from pipeline.errors import ChannelError
+from pipeline.errors import UsageError
 from pipeline.records import TICK
 from tests.rig import ticks
 
@@ -38,7 +38,7 @@ def writer(directory: Path, readers: Readers) -> Iterator[RingWriter]:
 
 
 def test_nothing_to_look_at_is_an_error_with_a_cure(directory: Path) -> None:
-    with pytest.raises(ChannelError, match="start a run"):
+    with pytest.raises(UsageError, match="start a run"):
         inspect(directory)
 
 
