@@ -7,38 +7,39 @@ thread can do, and what memory does with it, stands in machine.py.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from tests.model.machine import Machine, Memory, Step, Thread
+from tests.model.machine import Machine, Memory, Rules, Status, Step, Thread
 from tests.model.program import Instruction, Registers
 
 State = tuple[int, ...]  # the number of its memory, then the number of each thread's state
 Value = TypeVar("Value", bound=Hashable)
+Asked = Callable[[Mapping[str, int], Registers], bool]  # of memory and a thread's registers
 
 
-class Quiet(NamedTuple):
-    """A state in which nothing comes of itself: each thread sleeps, rests or has ended, and no
-    store is on its way. So no wake-up is on its way either."""
+class Sleeper(NamedTuple):
+    """A thread that must not sleep with news while none of those who ring it will."""
 
-    memory: Mapping[str, int]
-    asleep: dict[str, Registers]  # thread: its registers
-    ended: dict[str, Registers]
+    has_news: Asked
+    rung_by: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Model:
     memory: Mapping[str, int]  # address: first value
     programs: Mapping[str, list[Instruction]]  # thread: what it does
-    wrong: Callable[[Quiet], str | None]  # says what is wrong with a quiet state
+    sleepers: Mapping[str, Sleeper] = field(default_factory=dict)
+    has_all: Mapping[str, Asked] = field(default_factory=dict)  # asked when all have ended
     ordered: bool = True  # stores leave a buffer in order (x86)
+    waits_end: bool = False  # of themselves, at any time
 
 
 @dataclass
 class Report:
     states: int = 0
-    quiet: int = 0
+    forsaken: int = 0  # states with a sleeper whom nobody is about to wake
     ends: list[Mapping[str, Registers]] = field(default_factory=list)  # where all have ended
     wrong: str | None = None
     trace: list[str] = field(default_factory=list)
@@ -52,17 +53,16 @@ def explore(model: Model, *, fused: bool = True) -> Report:
     space = _Space(model, fused)
     report = Report()
     state = space.start()
-    before: dict[State, State] = {}
-    seen, todo = {state}, deque([state])
+    before = {state: state}  # the start is behind itself
+    todo = deque([state])
     while todo and report.wrong is None:
         state = todo.popleft()
         report.wrong = space.judge(state, report)
         for after in space.successors(state):
-            if after not in seen:
-                seen.add(after)
+            if after not in before:
                 before[after] = state
                 todo.append(after)
-    report.states = len(seen)
+    report.states = len(before)
     if report.wrong is not None:
         report.trace = space.trace(before, state)
     return report
@@ -93,13 +93,16 @@ class _Part:
         self.threads: _Numbered[Thread] = _Numbered()
         self._memories = memories
         self._steps: dict[tuple[int, int], list[tuple[int, int, Step]]] = {}
-        self._quiet: dict[int, bool] = {}
+        self._statuses: dict[int, Status] = {}
 
-    def is_quiet(self, thread: int) -> bool:
-        known = self._quiet.get(thread)
+    def status(self, thread: int) -> Status:
+        known = self._statuses.get(thread)
         if known is None:
-            known = self._quiet[thread] = self.machine.is_quiet(self.threads.values[thread])
+            known = self._statuses[thread] = self.machine.status(self.threads.values[thread])
         return known
+
+    def registers(self, thread: int) -> Registers:
+        return dict(self.threads.values[thread].registers)
 
     def steps(self, thread: int, memory: int) -> list[tuple[int, int, Step]]:
         """Return each step with the numbers of the thread and the memory behind it."""
@@ -125,8 +128,9 @@ class _Space:
         self._names = list(model.programs)
         self._addresses = list(model.memory)
         self._memories: _Numbered[Memory] = _Numbered()
+        rules = Rules(model.ordered, fused, model.waits_end)
         self._parts = [
-            _Part(Machine(program, self._addresses, model.ordered, fused), self._memories)
+            _Part(Machine(program, self._addresses, rules), self._memories)
             for program in model.programs.values()
         ]
 
@@ -149,31 +153,46 @@ class _Space:
         return (state[0], *woken)
 
     def judge(self, state: State, report: Report) -> str | None:
-        """Return what is wrong with ``state``; note in ``report`` if it is quiet, or the end."""
-        for part, thread in zip(self._parts, state[1:], strict=True):
-            if not part.is_quiet(thread):
-                return part.threads.values[thread].wrong
-        quiet = self._quiet(state)
-        report.quiet += 1
-        if len(quiet.ended) == len(self._parts):
-            report.ends.append(quiet.ended)
-        return self._model.wrong(quiet)
+        """Return what is wrong with ``state``; note in ``report`` what it is."""
+        statuses = [p.status(t) for p, t in zip(self._parts, state[1:], strict=True)]
+        if Status.WRONG in statuses:
+            n = statuses.index(Status.WRONG)
+            return f"{self._names[n]} {self._parts[n].threads.values[state[n + 1]].wrong}"
+        for n, status in enumerate(statuses):
+            if status is Status.ASLEEP and self._is_forsaken(n, statuses):
+                report.forsaken += 1
+                if self._has_news(n, state):
+                    return f"{self._names[n]} sleeps with news and nobody will wake it"
+        if all(status is Status.ENDED for status in statuses):
+            return self._judge_end(state, report)
+        return None
 
-    def _quiet(self, state: State) -> Quiet:
-        values = self._memories.values[state[0]]
-        quiet = Quiet(dict(zip(self._addresses, values, strict=True)), {}, {})
-        for n, part in enumerate(self._parts):
-            thread = part.threads.values[state[n + 1]]
-            if thread.asleep:
-                quiet.asleep[self._names[n]] = dict(thread.registers)
-            elif part.machine.has_ended(thread):
-                quiet.ended[self._names[n]] = dict(thread.registers)
-        return quiet
+    def _is_forsaken(self, n: int, statuses: Sequence[Status]) -> bool:
+        sleeper = self._model.sleepers[self._names[n]]
+        return all(statuses[self._names.index(name)] is not Status.BUSY for name in sleeper.rung_by)
+
+    def _has_news(self, n: int, state: State) -> bool:
+        sleeper = self._model.sleepers[self._names[n]]
+        return sleeper.has_news(self._memory(state), self._parts[n].registers(state[n + 1]))
+
+    def _judge_end(self, state: State, report: Report) -> str | None:
+        registers = {
+            name: part.registers(thread)
+            for name, part, thread in zip(self._names, self._parts, state[1:], strict=True)
+        }
+        report.ends.append(registers)
+        for name, has_all in self._model.has_all.items():
+            if not has_all(self._memory(state), registers[name]):
+                return f"{name} ended too early, or counted wrongly: {registers[name]}"
+        return None
+
+    def _memory(self, state: State) -> dict[str, int]:
+        return dict(zip(self._addresses, self._memories.values[state[0]], strict=True))
 
     def trace(self, before: Mapping[State, State], state: State) -> list[str]:
         """Return the steps from the start to ``state``, one line each."""
         lines = []
-        while state in before:
+        while before[state] != state:
             lines.append(self._line(before[state], state))
             state = before[state]
         return lines[::-1]

@@ -6,20 +6,22 @@ or else memory. An ``ordered`` buffer drains first in, first out: that is x86 (T
 any store may go first that is not behind a Barrier, nor behind a store to the same address: that
 is the store side of ARM. A Fence holds the thread until its buffer is empty. Wait and Wake are
 the futex calls of Linux: to compare and to fall asleep is one step, and each has a full fence
-before it looks (the head of kernel/futex/waitwake.c), so they too need an empty buffer.
+before it looks (the head of kernel/futex/waitwake.c), so they too need an empty buffer. A wait
+ends by a Wake only; where ``waits_end``, by time or for nothing too.
 
 What is not modelled: loads that overtake loads (ARM), stores of which one half is seen before the
-other, waits that end by time or for nothing, threads that die.
+other, threads that die.
 
 What nobody else can see is no step of its own: a change of registers, a store on its way into the
 buffer, a fence that finds the buffer empty. It commutes with all steps of the others, and its
-thread is not quiet before it, so that to take it at once hides no wrong state. Unless ``fused``,
-every store is a step, to try that.
+thread is busy before it, so that to take it at once hides no wrong state. Unless ``fused``, every
+store is a step, to try that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from tests.model.program import (
@@ -47,6 +49,20 @@ Buffer = tuple[tuple[int, int], ...]  # (place in memory, value), oldest first
 _BARRIER = (-1, 0)
 
 
+class Rules(NamedTuple):
+    ordered: bool  # a buffer drains in order
+    fused: bool  # a store on its way into the buffer is no step
+    waits_end: bool  # of themselves, at any time
+
+
+class Status(Enum):
+    BUSY = "goes on, or has stores on their way"
+    RESTS = "goes on now, later or never"
+    ASLEEP = "goes on when it is woken"
+    ENDED = "does not go on"
+    WRONG = "saw what must never be"
+
+
 class Thread(NamedTuple):
     at: int = 0  # its instruction
     registers: tuple[tuple[str, int], ...] = ()
@@ -65,24 +81,23 @@ class Step(NamedTuple):
 class Machine:
     """One thread's program, and what its CPU does with it."""
 
-    def __init__(
-        self, program: list[Instruction], addresses: Sequence[str], ordered: bool, fused: bool
-    ) -> None:
+    def __init__(self, program: list[Instruction], addresses: Sequence[str], rules: Rules) -> None:
         self._code = flatten(program)
         self._addresses = addresses
         self._places = {address: n for n, address in enumerate(addresses)}
-        self._ordered = ordered
-        self._fused = fused
+        self._rules = rules
 
     def start(self) -> Thread:
         return self._go_on(Thread(), {}, skip=0)
 
-    def is_quiet(self, thread: Thread) -> bool:
-        idle = thread.asleep or isinstance(self._code[thread.at], Rest | End)
-        return idle and not thread.buffer and thread.wrong is None
-
-    def has_ended(self, thread: Thread) -> bool:
-        return isinstance(self._code[thread.at], End)
+    def status(self, thread: Thread) -> Status:
+        if thread.wrong is not None:
+            return Status.WRONG
+        if thread.asleep:
+            return Status.ASLEEP
+        if thread.buffer or not isinstance(self._code[thread.at], Rest | End):
+            return Status.BUSY
+        return Status.RESTS if isinstance(self._code[thread.at], Rest) else Status.ENDED
 
     def woken(self, thread: Thread, address: str) -> Thread:
         """Return ``thread`` behind its wait if it sleeps at ``address``, else as it is."""
@@ -92,14 +107,16 @@ class Machine:
         return thread
 
     def steps(self, thread: Thread, memory: Memory) -> Iterator[Step]:
-        if thread.wrong is None and not thread.asleep:
+        if thread.asleep and self._rules.waits_end:
+            yield Step(self._go_on(thread, dict(thread.registers)), memory, "wakes of itself")
+        elif not thread.asleep and thread.wrong is None:
             yield from self._drain(thread, memory)
             yield from self._act(thread, memory)
 
     def _drain(self, thread: Thread, memory: Memory) -> Iterator[Step]:
         """One store reaches memory, for each store that may be the next."""
         for n, (place, value) in enumerate(thread.buffer):
-            if place == _BARRIER[0] or (n and self._ordered):
+            if place == _BARRIER[0] or (n and self._rules.ordered):
                 return
             if any(place == earlier for earlier, _ in thread.buffer[:n]):
                 continue
@@ -124,13 +141,13 @@ class Machine:
             case LoadAny(register, addresses):
                 values = [self._seen(self._places[a], thread.buffer, memory) for a in addresses]
                 registers[register] = int(any(values))
-                text = f"sees {', '.join(addresses)} = {', '.join(map(str, values))}"
+                text = f"sees at once {', '.join(addresses)} = {', '.join(map(str, values))}"
                 yield Step(self._go_on(thread, registers), memory, text)
             case Store() as store:
                 thread = thread._replace(buffer=self._pushed(store, thread.buffer, registers))
                 yield Step(self._go_on(thread, registers), memory, "stores")
             case Rest():
-                yield Step(self._go_on(thread, registers), memory, "has something to do")
+                yield Step(self._go_on(thread, registers), memory, "goes to publish")
             case Wake(address, fence) if not (fence and thread.buffer):
                 text = f"wakes whoever sleeps on {address}"
                 yield Step(self._go_on(thread, registers), memory, text, address)
@@ -164,7 +181,7 @@ class Machine:
 
     def _is_step(self, instruction: object, buffer: Buffer) -> bool:
         if isinstance(instruction, Store):
-            return not self._fused
+            return not self._rules.fused
         if isinstance(instruction, Fence):
             return bool(buffer)
         return not isinstance(instruction, Do | Jump | Barrier)
@@ -173,6 +190,6 @@ class Machine:
         if isinstance(instruction, Store):
             place = self._places[name(instruction.address, registers)]
             return (*buffer, (place, number(instruction.value, registers)))
-        if isinstance(instruction, Barrier) and buffer and not self._ordered:
+        if isinstance(instruction, Barrier) and buffer and not self._rules.ordered:
             return (*buffer, _BARRIER)
         return buffer

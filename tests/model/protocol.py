@@ -1,50 +1,58 @@
 """The protocol of pipeline/channels in small programs, and each known way to get it wrong.
 
-Modelled, load by load and store by store:
+What is modelled, load by load and store by store:
 
-    RingWriter._publish     claimed = p+n; the slots, their bytes and then their seqs; published
+    RingWriter._publish     claimed; the slots, first all bytes and then the seqs; published
     RingReader.read         copy a batch, look at claimed, drop and count what was overtaken
-    Bells.ring, Bell.park   a parked byte, a bell and a futex for each reader
+    CellReader.latest       copy the newest record, look at claimed, try again
+    Bells.ring, Bell.park   a parked byte, a bell and a futex for each reader (bells.py)
 
-A record is two words, its seq and another that must hold the same number: a torn one shows.
+A record is two words, its seq and another that must hold the same number: a torn one shows. The
+ring has two slots, so that the third record overtakes the first.
 
-Not modelled: a reader that attaches to a ring in use, processes that die, and the slice of 50 ms
-after which the real wait ends of itself: here a lost wake-up sleeps for ever, which is the point.
+What is not modelled: a reader that attaches to a ring in use, processes that die, a state other
+than open and closed. The slice of 50 ms after which the real wait ends of itself is left out too,
+so that a lost wake-up sleeps for ever; Model.waits_end puts it back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from tests.model.program import (
     Barrier,
     Do,
-    Fence,
     Instruction,
     Load,
-    LoadAny,
     Registers,
     Store,
-    Wait,
-    Wake,
     When,
     While,
     Wrong,
 )
 
 SLOTS = 2
+OPEN, CLOSED = 0, 1
 Program = list[Instruction]
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The real protocol; whatever is passed replaces one decision of it."""
+    """The real protocol; a value that is not the default is another decision, often wrong.
+
+    ``claim``: "behind barrier" is a release store. ``bell``: "increment" waits for a change from
+    what was heard before parking; "parked byte" waits on a word that no writer changes.
+    ``wake_is_fence`` is for the kernel to decide.
+    """
 
     claim: Literal["before barrier", "behind barrier", "behind data"] = "before barrier"
     barrier_before_published: bool = True
+    barrier_before_closed: bool = True
     validated_by: Literal["claimed", "published", "claimed before copy"] = "claimed"
+    cell_behind_max: int = SLOTS - 1  # how far claimed may be ahead of a record that is whole
+    copied: Literal["forwards", "backwards"] = "forwards"  # either is right
     loss_counted: Literal["by tick", "by lap"] = "by tick"
     fence_behind_published: bool = True
     fence_behind_parked: bool = True
@@ -57,11 +65,8 @@ class Protocol:
     wake_is_fence: bool = True
 
 
-# Publish and read ----------------------------------------------------------------------------
-
-
 def slots() -> dict[str, int]:
-    """Return the memory of the slots, before the first record."""
+    """Return the memory of the slots before the first record."""
     return {f"{word} {n}": 0 for n in range(SLOTS) for word in ("seq", "rest")}
 
 
@@ -86,24 +91,29 @@ def _slot(seq: int) -> int:
     return (seq - 1) % SLOTS
 
 
+def close(protocol: Protocol) -> Program:
+    barrier: Program = [Barrier()] if protocol.barrier_before_closed else []
+    return [*barrier, Store("state", CLOSED)]
+
+
 def read(protocol: Protocol, limit: int) -> Program:
     """Read up to ``limit`` records: sets rows, moves cursor, adds to received and lost."""
-    copy: Program = [When(_more_than(n), _copy(n)) for n in range(limit)]
+    copy: Program = [When(_more_than(n), _copy(protocol, n)) for n in range(limit)]
+    if protocol.copied == "backwards":
+        copy.reverse()
     word = "published" if protocol.validated_by == "published" else "claimed"
     early = protocol.validated_by == "claimed before copy"
     look: Program = [Load("claimed", word)]
+    attempt: Program = [
+        Load("claimed", "claimed"),
+        Do(lambda r: _choose(r, limit)),
+        *([*look, *copy] if early else [*copy, *look]),
+        Do(_keep),
+    ]
     return [
         Load("end", "published"),
         Do(_begin),
-        While(
-            lambda r: r["rows"] == 0 and r["cursor"] < r["end"],
-            [
-                Load("claimed", "claimed"),
-                Do(lambda r: _choose(r, limit)),
-                *([*look, *copy] if early else [*copy, *look]),
-                Do(_keep),
-            ],
-        ),
+        While(lambda r: r["rows"] == 0 and r["cursor"] < r["end"], attempt),
         Do(lambda r: _count(r, protocol)),
     ]
 
@@ -112,11 +122,14 @@ def _more_than(n: int) -> Callable[[Registers], bool]:
     return lambda r: r["count"] > n
 
 
-def _copy(n: int) -> Program:
+def _copy(protocol: Protocol, n: int) -> Program:
+    """Copy the record ``n`` behind the register first, 0 for the first."""
+
     def place(word: str) -> Callable[[Registers], str]:
         return lambda r: f"{word} {(r['first'] + n) % SLOTS}"
 
-    return [Load(f"seq {n}", place("seq")), Load(f"rest {n}", place("rest"))]
+    words: Program = [Load(f"seq {n}", place("seq")), Load(f"rest {n}", place("rest"))]
+    return words if protocol.copied == "forwards" else words[::-1]
 
 
 def _begin(r: Registers) -> None:
@@ -130,17 +143,21 @@ def _choose(r: Registers, limit: int) -> None:
 
 
 def _keep(r: Registers) -> None:
-    """Drop the records that a claim has reached meanwhile, and look at the others (P1)."""
+    """Drop the records that a claim has reached meanwhile, and look at the others."""
     first, count = r.pop("first"), r.pop("count")
     rows = [(r.pop(f"seq {n}"), r.pop(f"rest {n}")) for n in range(count)]
     r["cursor"] = first + count
     torn = max(0, r.pop("claimed") - SLOTS - first)
     r["rows"] = len(rows[torn:])
     for expected, (seq, rest) in list(enumerate(rows, first + 1))[torn:]:
-        if seq != rest:
-            raise Wrong(f"returned a torn record: seq {seq}, rest {rest}")
-        if seq != expected:
-            raise Wrong(f"returned record {seq} in place of {expected}")
+        _must_be(expected, seq, rest)
+
+
+def _must_be(expected: int, seq: int, rest: int) -> None:
+    if seq != rest:
+        raise Wrong(f"returns a torn record: seq {seq}, rest {rest}")
+    if seq != expected:
+        raise Wrong(f"returns record {seq} in place of {expected}")
 
 
 def _count(r: Registers, protocol: Protocol) -> None:
@@ -150,69 +167,30 @@ def _count(r: Registers, protocol: Protocol) -> None:
     del r["end"]
 
 
-# Ring and park -------------------------------------------------------------------------------
+def latest(protocol: Protocol) -> Program:
+    """Read the newest record, if there is one behind the register seen."""
 
+    def start(r: Registers) -> None:
+        r["first"] = r["end"] - 1
 
-def bells(readers: Sequence[str]) -> dict[str, int]:
-    """Return the memory of the parked bytes and the bells of ``readers``."""
-    names = [f"{word} {reader}" for reader in readers for word in ("bell", "parked")]
-    return dict.fromkeys([*names, "parked all"], 0)
+    def keep(r: Registers) -> None:
+        seq, rest = r.pop("seq 0"), r.pop("rest 0")
+        if r.pop("claimed") <= r["end"] + protocol.cell_behind_max:
+            _must_be(r["end"], seq, rest)
+            r["seen"] = r["end"]
 
-
-def _parked(protocol: Protocol, reader: str) -> str:
-    return "parked all" if protocol.parked == "one for all" else f"parked {reader}"
-
-
-def ring(protocol: Protocol, readers: Sequence[str]) -> Program:
-    """Ring the bells of those of ``readers`` that are parked."""
-    everyone = sorted({_parked(protocol, reader) for reader in readers})
-    each = [step for reader in readers for step in _ring_one(protocol, reader)]
-    fence: Program = [Fence()] if protocol.fence_behind_published else []
-    return [*fence, LoadAny("anyone", tuple(everyone)), When(lambda r: r.pop("anyone") > 0, each)]
-
-
-def _ring_one(protocol: Protocol, reader: str) -> Program:
-    bell, parked = f"bell {reader}", _parked(protocol, reader)
-    wake = Wake(bell, protocol.wake_is_fence)
-    strike: dict[str, Program] = {
-        "constant": [Store(bell, 1), wake],
-        "increment": [Load("bell", bell), Store(bell, lambda r: r.pop("bell") + 1), wake],
-        "parked byte": [Wake(parked)],
-    }
-    return [Load("parked", parked), When(lambda r: r.pop("parked") > 0, strike[protocol.bell])]
-
-
-def park(protocol: Protocol, reader: str, look: Program) -> Program:
-    """Sleep until rung, unless ``look`` sets the register news to 1."""
-    bell, parked = f"bell {reader}", _parked(protocol, reader)
-    clear: dict[str, Program] = {
-        "constant": [Store(bell, 0)],
-        "increment": [Load("heard", bell)],
-        "parked byte": [],
-    }
-    wait: dict[str, Program] = {
-        "constant": [Wait(bell, 0)],
-        "increment": [Wait(bell, lambda r: r["heard"])],
-        "parked byte": [Wait(parked, 1)],
-    }
-    fence: Program = [Fence()] if protocol.fence_behind_parked else []
-
-    def cleared(place: str) -> Program:
-        return clear[protocol.bell] if protocol.bell_cleared == place else []
-
+    attempt: Program = [Do(start), *_copy(protocol, 0), Load("claimed", "claimed"), Do(keep)]
+    again = When(lambda r: r["seen"] != r["end"], [Load("end", "published")])
     return [
-        *cleared("before parked"),
-        Store(parked, 1),
-        *cleared("before fence"),
-        *fence,
-        *cleared("before look"),
-        *(look if protocol.second_look else [Do(lambda r: r.update(news=0))]),
-        When(lambda r: r.pop("news") == 0, [*cleared("before wait"), *wait[protocol.bell]]),
-        Do(_forget),
-        Store(parked, 0),
+        Load("end", "published"),
+        While(lambda r: r["seen"] != r["end"], [*attempt, again]),
+        Do(forget("end", "first")),
     ]
 
 
-def _forget(r: Registers) -> None:
-    if "heard" in r:
-        del r["heard"]
+def forget(*names: str) -> Callable[[Registers], None]:
+    def change(r: Registers) -> None:
+        for name in names:
+            r.pop(name, None)
+
+    return change
