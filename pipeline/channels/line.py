@@ -272,3 +272,4 @@ def declare_gone(readers: Readers, role: str) -> None:
     if role in READER_NAMES:
         slot: ReaderSlot = readers.slot(role)
         slot.declare_gone()
+        readers.bells(RISK).ring()  # it may be parked, waiting for that reader
