@@ -100,7 +100,9 @@ def _clear_leftovers(directory: Path, report: Callable[[str], None]) -> None:
         path.unlink()
 
 
-def open_readers(directory: Path, reader_names: Sequence[str]) -> Readers:
+def open_readers(
+    directory: Path, reader_names: Sequence[str], table: type[Readers] = Readers
+) -> Readers:
     """Attach the table of readers, creating it when this process is the first of the run."""
     make_private_directory(directory)
     _refuse_strange_files(directory)
@@ -111,7 +113,7 @@ def open_readers(directory: Path, reader_names: Sequence[str]) -> Readers:
                 Readers.create(directory, reader_names).close()
             lock.close()
     wait_for(lambda: (directory / FILE_NAME).exists(), f"{directory / FILE_NAME} to appear")
-    return Readers.attach(directory)
+    return table.attach(directory)
 
 
 def wait_for_owner(directory: Path, file_name: str, role: str) -> Path:
