@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.channels import _native, layout, waiting
+import pipeline.channels._native as _native  # so that its absence is told as such
+from pipeline.channels import layout, waiting
 from pipeline.channels.cell import SLOTS, CellReader, CellWriter
 from pipeline.channels.layout import FULL, READER, TAKEN, Kind, State
 from pipeline.channels.queue import QueueReader, QueueWriter

@@ -26,7 +26,7 @@ from pipeline.records import TICK
 
 CALLS = 20_000
 BATCH = 64
-MESSAGES = 20_000
+MESSAGES = 5_000
 INTERVAL_NS = 100_000
 CAPACITY = 65_536
 
