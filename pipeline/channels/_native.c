@@ -317,10 +317,6 @@ static PyObject *writer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 /* Take the buffer of `rows`: one dimension, any stride, and of our record. */
 static int rows_of(Writer *self, PyObject *rows, Py_buffer *view)
 {
-    if (self->view.obj == NULL) {
-        closed();
-        return -1;
-    }
     PyObject *dtype = PyObject_GetAttr(rows, self->dtype);
     if (dtype == NULL)
         return -1;
@@ -330,6 +326,11 @@ static int rows_of(Writer *self, PyObject *rows, Py_buffer *view)
     Py_DECREF(dtype);
     if (same <= 0 || PyObject_GetBuffer(rows, view, PyBUF_STRIDES) < 0)
         return -1;
+    if (self->view.obj == NULL) { /* looked at last: code of `rows` may have closed us */
+        PyBuffer_Release(view);
+        closed();
+        return -1;
+    }
     if (view->ndim == 1 && (size_t)view->itemsize == 8 * self->channel.slot_words)
         return 0;
     PyErr_Format(PyExc_ValueError, "%d dimensions of %zd bytes, expected one of %zu", view->ndim,

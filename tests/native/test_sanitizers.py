@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
-CORE = HERE.parent.parent / "pipeline" / "channels"
+ROOT = HERE.parent.parent
+CORE = ROOT / "pipeline" / "channels"
 THREADS = ("-fsanitize=thread", "-Wno-tsan")
 ADDRESSES = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 PUBLISHED = 200_000
@@ -63,3 +66,54 @@ def test_plain_copies_of_slots_are_found_by_the_sanitizer(tmp_path: Path) -> Non
     ended = run(build(tmp_path, *THREADS, "-DTICKPIPE_PLAIN_COPY"), PUBLISHED)
     assert ended.returncode == RACE, ended.stdout + ended.stderr
     assert "data race" in ended.stderr
+
+
+def test_the_channel_tests_pass_with_the_extension_under_the_address_sanitizer(
+    tmp_path: Path,
+) -> None:
+    for folder in ("pipeline", "tests", "configs"):
+        ignore = shutil.ignore_patterns("*.so", "__pycache__")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignore)
+    shutil.copy(ROOT / "setup.cfg", tmp_path)
+    build_extension(tmp_path / "pipeline" / "channels")
+    libraries = [library(name) for name in ("libasan.so", "libubsan.so")]
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": " ".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own
+        "PYTHONMALLOC": "malloc",  # so that a byte beyond an object is seen
+    }
+    names = ("native", "ring", "queue", "cell", "waiting")
+    files = [f"tests/unit/channels/test_{name}.py" for name in names]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stdout[-5_000:] + ended.stderr[-5_000:]
+    assert "skipped" not in ended.stdout.splitlines()[-1]
+
+
+def build_extension(channels: Path) -> None:
+    """Build ``_native.c`` in place under AddressSanitizer; skip without Python's headers."""
+    headers = sysconfig.get_paths()["include"]
+    if not (Path(headers) / "Python.h").exists():
+        pytest.skip(f"needs the headers of Python in {headers}")
+    flags = ["-shared", "-fPIC", "-O1", "-g", "-std=gnu11", "-DPy_LIMITED_API=0x030B0000"]
+    source, target = str(channels / "_native.c"), str(channels / "_native.abi3.so")
+    command = [compiler(), *flags, *ADDRESSES, f"-I{headers}", source, "-o", target]
+    built = subprocess.run(command, capture_output=True, text=True)
+    if "cannot find" in built.stderr:
+        pytest.skip("the compiler has no AddressSanitizer")
+    assert built.returncode == 0, built.stderr
+
+
+def library(name: str) -> str:
+    found = subprocess.run(
+        [compiler(), f"-print-file-name={name}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if not Path(found).is_absolute():
+        pytest.skip(f"the compiler has no {name}")
+    return found
