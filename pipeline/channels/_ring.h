@@ -86,11 +86,7 @@ static inline void store_rows(
         for (size_t i = 1; i < channel->slot_words; i++) {
             uint64_t value;
             memcpy(&value, rows + 8 * i, 8);
-#ifdef TICKPIPE_PLAIN_COPY /* known bad: tests/native shows that ThreadSanitizer sees it */
-            *(uint64_t *)(uintptr_t)(slot + i) = value;
-#else
             store_relaxed(slot + i, value);
-#endif
         }
     }
 }
@@ -101,11 +97,7 @@ static inline void load_rows(const channel_t *channel, uint64_t done, char *rows
     for (uint64_t n = 0; n < count; n++) {
         const word_t *slot = slot_of(channel, done + n);
         for (size_t i = 0; i < channel->slot_words; i++, rows += 8) {
-#ifdef TICKPIPE_PLAIN_COPY
-            uint64_t value = i ? *(const uint64_t *)(uintptr_t)(slot + i) : load_relaxed(slot);
-#else
             uint64_t value = load_relaxed(slot + i);
-#endif
             memcpy(rows, &value, 8);
         }
     }

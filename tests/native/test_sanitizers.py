@@ -28,8 +28,16 @@ def compiler() -> str:
     return found
 
 
-def build(folder: Path, *flags: str) -> Path:
-    """Return the harness built with ``flags``; skip where the sanitizer's library is absent."""
+def build(folder: Path, *flags: str, wrong: tuple[str, str] | None = None) -> Path:
+    """Return the harness built with ``flags``; skip where the sanitizer's library is absent.
+
+    ``wrong`` replaces one text of the core by another: a known-bad core.
+    """
+    core = (CORE / "_ring.h").read_text()
+    if wrong is not None:
+        assert wrong[0] in core
+        core = core.replace(*wrong)
+    (folder / "_ring.h").write_text(core)
     empty = folder / "empty.c"
     empty.write_text("int main(void) { return 0; }\n")
     sanitizer = [flag for flag in flags if flag.startswith("-fsanitize=")]
@@ -37,7 +45,7 @@ def build(folder: Path, *flags: str) -> Path:
     if subprocess.run(probe, capture_output=True).returncode:
         pytest.skip(f"the compiler cannot link {' '.join(sanitizer)}")
     program = folder / "ring_tsan"
-    common = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{CORE}"]
+    common = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{folder}"]
     source = str(HERE / "ring_tsan.c")
     built = subprocess.run(
         [compiler(), *common, *flags, source, "-o", str(program)], capture_output=True, text=True
@@ -53,19 +61,38 @@ def run(program: Path, published: int) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("flags", [THREADS, ADDRESSES], ids=["threads", "addresses"])
-def test_one_writer_and_two_readers_pass_the_sanitizer(
+@pytest.mark.parametrize(
+    "flags", [THREADS, ADDRESSES, ("-O2",)], ids=["threads", "addresses", "none"]
+)
+def test_one_writer_and_two_readers_pass_the_harness(
     tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
-    ended = run(build(tmp_path, *flags), PUBLISHED)
+    ended = run(build(tmp_path, *flags), 5 * PUBLISHED)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stderr == ""
 
 
 def test_plain_copies_of_slots_are_found_by_the_sanitizer(tmp_path: Path) -> None:
-    ended = run(build(tmp_path, *THREADS, "-DTICKPIPE_PLAIN_COPY"), PUBLISHED)
+    wrong = ("store_relaxed(slot + i, value);", "*(uint64_t *)(uintptr_t)(slot + i) = value;")
+    ended = run(build(tmp_path, *THREADS, wrong=wrong), PUBLISHED)
     assert ended.returncode == RACE, ended.stdout + ended.stderr
     assert "data race" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("claimed = load_relaxed(channel->words + CLAIMED)", "claimed = ring_end(channel)"),
+        ("return torn < count ? torn : count;", "return 0 * torn * count;"),
+    ],
+    ids=["validated by published", "not validated"],
+)
+def test_the_harness_sees_a_torn_record(tmp_path: Path, wrong: tuple[str, str]) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two CPUs: a record is torn by two threads at the same time")
+    ended = run(build(tmp_path, "-O2", wrong=wrong), 100 * PUBLISHED)
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert "failed: torn at" in ended.stderr or "failed: order at" in ended.stderr
 
 
 def test_the_channel_tests_pass_with_the_extension_under_the_address_sanitizer(

@@ -15,6 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,8 @@ def costs(channels: Implementation) -> dict[str, float]:
         for _ in range(2 * CAPACITY // BATCH):  # touch every page
             publish_and_read()
         figures = {
-            "publish one, ns": _ns(lambda: writer.publish(one)),
-            f"publish {BATCH}, ns a tick": _ns(lambda: writer.publish(many)) / BATCH,
+            "publish one, ns": _ns(partial(writer.publish, one)),
+            f"publish {BATCH}, ns a tick": _ns(partial(writer.publish, many)) / BATCH,
         }
         reader.read(1)
         figures[f"publish and read {BATCH}, ns a tick"] = _ns(publish_and_read) / BATCH
