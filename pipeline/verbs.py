@@ -23,6 +23,7 @@ from rich.table import Table
 
 from pipeline.backtest import backtest as run_backtest
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
+from pipeline.channels import NATIVE_MISSING, choose
 from pipeline.channels.inspection import ReaderReport, inspect
 from pipeline.channels.line import Watch
 from pipeline.display import Display
@@ -129,6 +130,7 @@ def demo(options: argparse.Namespace) -> ExitCode:
 def _supervise(settings: Settings, ticks_total: int | None) -> ExitCode:
     """Run the pipeline with its display and print the summary."""
     load_strategy(settings.strategy)  # its mistakes are told before anything starts
+    choose(settings.channels.implementation)  # likewise
     if settings.feed.broker == "smartapi":
         load_secrets(settings.feed, os.environ)
     before = _result_files(settings)
@@ -298,10 +300,17 @@ def show_config(options: argparse.Namespace) -> ExitCode:
 def version(options: argparse.Namespace) -> ExitCode:
     console.print(f"tickpipe {options.number}")
     if options.verbose:
-        console.print("channels: reference (pure Python), the only implementation of this version")
+        console.print(f"channels: {_channels_in_use()}", soft_wrap=True)
         console.print(f"Python {platform.python_version()}, numpy {np.__version__}")
         console.print(f"{platform.platform()}, CPUs {sorted(os.sched_getaffinity(0))}")
     return ExitCode.OK
+
+
+def _channels_in_use() -> str:
+    """Say what channels.implementation = "auto" is here, and why."""
+    if NATIVE_MISSING:
+        return f"reference (pure Python), because {NATIVE_MISSING}"
+    return f"{choose('auto').name} (C), because the extension is there"
 
 
 def _settings(options: argparse.Namespace, overrides: Sequence[str] = ()) -> Settings:

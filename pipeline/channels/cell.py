@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from pipeline.channels.layout import CLAIMED, PUBLISHED, Kind
 from pipeline.channels.segment import attach_segment, create_segment
 
-_SLOTS = 4
+SLOTS = 4
 
 
 class CellWriter:
     """The only writer of a cell."""
 
     def __init__(self, path: Path, slot: np.dtype[np.void]) -> None:
-        self._segment = create_segment(path, Kind.CELL, slot, _SLOTS)
+        self._segment = create_segment(path, Kind.CELL, slot, SLOTS)
         self._words = self._segment.words
         self._slot = slot
 
@@ -52,7 +52,7 @@ class CellReader:
             return None
         while True:
             row = self._segment.load(published - 1, 1)
-            if self._words[CLAIMED] < published + _SLOTS:
+            if self._words[CLAIMED] < published + SLOTS:
                 self._seen = published
                 return row
             published = self._words[PUBLISHED]

@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.channels.cell import CellReader, CellWriter
+from pipeline.channels import Implementation, choose
+from pipeline.channels.cell import CellReader
 from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
-from pipeline.channels.queue import QueueReader, QueueWriter
 from pipeline.channels.readers import Readers, ReaderSlot
-from pipeline.channels.ring import RingReader, RingWriter
 from pipeline.channels.rundir import (
     lock_path,
     open_readers,
@@ -33,7 +33,7 @@ from pipeline.channels.rundir import (
     wait_for,
     wait_for_owner,
 )
-from pipeline.channels.waiting import Adaptive, Callback, Poll, PollYielding, Waiting
+from pipeline.channels.waiting import Bell, Callback, Waiting, Words
 from pipeline.records import HEARTBEAT, SIGNAL, TICK, ProcessState, positions_dtype
 from pipeline.settings import Mode, Settings
 
@@ -51,9 +51,10 @@ class _Line:
         self.directory = settings.run_directory
         self.lockstep = settings.channels.lockstep
         self._failed = False
-        self._readers = open_readers(self.directory, READER_NAMES)
+        self._channels = choose(settings.channels.implementation)
+        self._readers = open_readers(self.directory, READER_NAMES, self._channels.Readers)
         self._lock = OwnerLock(lock_path(self.directory, role))
-        self._beat = CellWriter(self.directory / f"{role}.beat", HEARTBEAT)
+        self._beat = self._channels.CellWriter(self.directory / f"{role}.beat", HEARTBEAT)
         self._beat_row = np.zeros(1, HEARTBEAT)
         self._beat_row["pid"] = os.getpid()
         self.beat(ProcessState.STARTING)
@@ -96,7 +97,7 @@ class FeedLine(_Line):
         self._risk = self._readers.slot(RISK)
         self._only_risk = self._readers.bells(RISK)
         listeners = (STRATEGY,) if self.lockstep else READER_NAMES
-        self.ticks = RingWriter(
+        self.ticks = self._channels.RingWriter(
             self.directory / TICKS,
             TICK,
             settings.channels.ring_capacity,
@@ -135,15 +136,17 @@ class StrategyLine(_Line):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, STRATEGY)
         self._risk_bells = self._readers.bells(RISK)
-        self.signals = QueueWriter(
+        self.signals = self._channels.QueueWriter(
             self.directory / SIGNALS, SIGNAL, settings.channels.queue_capacity, self._risk_bells
         )
         self._place = self._readers.slot(STRATEGY)
-        self.positions = CellReader(
+        self.positions = self._channels.CellReader(
             wait_for_owner(self.directory, POSITIONS, RISK),
             positions_dtype(len(settings.instruments)),
         )
-        self.ticks = RingReader(wait_for_owner(self.directory, TICKS, FEED), TICK, self._place)
+        self.ticks = self._channels.RingReader(
+            wait_for_owner(self.directory, TICKS, FEED), TICK, self._place
+        )
         self._place.take()
 
     def commit(self) -> None:
@@ -154,7 +157,8 @@ class StrategyLine(_Line):
 
     def waiting(self, settings: Settings, spin_bare: bool) -> Waiting:
         bell = self._readers.bell(STRATEGY)
-        return _waiting(settings, spin_bare, lambda: self.ticks.ready, bell)
+        ready, words = lambda: self.ticks.ready, self.ticks.watched
+        return _waiting(self._channels, settings, spin_bare, ready, bell, words)
 
     def close(self) -> None:
         self._place.declare_gone()
@@ -170,13 +174,17 @@ class RiskLine(_Line):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, RISK)
-        self.positions = CellWriter(
+        self.positions = self._channels.CellWriter(
             self.directory / POSITIONS, positions_dtype(len(settings.instruments))
         )
         self._place = self._readers.slot(RISK)
         self._strategy = self._readers.slot(STRATEGY)
-        self.signals = QueueReader(wait_for_owner(self.directory, SIGNALS, STRATEGY), SIGNAL)
-        self.ticks = RingReader(wait_for_owner(self.directory, TICKS, FEED), TICK, self._place)
+        self.signals = self._channels.QueueReader(
+            wait_for_owner(self.directory, SIGNALS, STRATEGY), SIGNAL
+        )
+        self.ticks = self._channels.RingReader(
+            wait_for_owner(self.directory, TICKS, FEED), TICK, self._place
+        )
         self._place.take()
 
     @property
@@ -226,7 +234,8 @@ class RiskLine(_Line):
 
     def waiting(self, settings: Settings, spin_bare: bool) -> Waiting:
         bell = self._readers.bell(RISK)
-        return _waiting(settings, spin_bare, lambda: self.ready, bell)
+        words = self.ticks.watched + self.signals.watched + self._strategy.watched
+        return _waiting(self._channels, settings, spin_bare, lambda: self.ready, bell, words)
 
     def close(self) -> None:
         self._place.declare_gone()
@@ -236,12 +245,19 @@ class RiskLine(_Line):
         super().close()
 
 
-def _waiting(settings: Settings, spin_bare: bool, ready: Any, bell: Any) -> Waiting:
+def _waiting(
+    channels: Implementation,
+    settings: Settings,
+    spin_bare: bool,
+    ready: Callable[[], bool],
+    bell: Bell,
+    words: Words,
+) -> Waiting:
     if settings.waiting.mode is Mode.CALLBACK:
         return Callback(bell, ready)
     if settings.waiting.mode is Mode.ADAPTIVE:
-        return Adaptive(bell, ready, settings.waiting.adaptive_spin_us)
-    return Poll() if spin_bare else PollYielding()
+        return channels.adaptive(bell, ready, words, settings.waiting.adaptive_spin_us)
+    return channels.poll(ready, words, spin_bare)
 
 
 class Watch:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels.layout import FULL, PUBLISHED, TAKEN, Kind
 from pipeline.channels.segment import attach_segment, create_segment
-from pipeline.channels.waiting import Bells
+from pipeline.channels.waiting import Bells, Words
 from pipeline.errors import QueueFull, explain
 
 
@@ -31,19 +32,22 @@ class QueueWriter:
         before = self._words[PUBLISHED]
         waiting = before - self._words[TAKEN]
         if waiting + len(rows) > self._capacity:
-            self._words[FULL] += 1
-            raise QueueFull(
-                explain(
-                    f"{self._segment.path}: no room for {len(rows)} more, "
-                    f"{waiting} of {self._capacity} records not taken",
-                    rule="a queue loses nothing, so its reader must keep up",
-                    cure="see why its reader stopped; a larger channels.queue_capacity only delays",
-                )
-            )
+            self._refuse(len(rows), waiting)
         self._segment.store(before, rows)
         self._words[PUBLISHED] = before + len(rows)
         if self._bells is not None:
             self._bells.ring()
+
+    def _refuse(self, count: int, waiting: int) -> NoReturn:
+        self._words[FULL] += 1
+        raise QueueFull(
+            explain(
+                f"{self._segment.path}: no room for {count} more, "
+                f"{waiting} of {self._capacity} records not taken",
+                rule="a queue loses nothing, so its reader must keep up",
+                cure="see why its reader stopped; a larger channels.queue_capacity only delays",
+            )
+        )
 
     def close(self) -> None:
         self._segment.close()
@@ -69,6 +73,11 @@ class QueueReader:
     def full_count(self) -> int:
         """How many puts were refused because the queue was full."""
         return self._words[FULL]
+
+    @property
+    def watched(self) -> Words:
+        """The words that change when there is something to take."""
+        return ((self._segment.mapped, 8 * PUBLISHED),)
 
     def take(self) -> NDArray[np.void]:
         """Return everything that waits, in order, and make its room free."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from pipeline.channels.layout import PARKED_OFFSET, READER, READERS_MAX, SLOTS_OFFSET, Kind
 from pipeline.channels.segment import Segment, attach_segment, create_segment
-from pipeline.channels.waiting import Bell, Bells
+from pipeline.channels.waiting import Bell, Bells, Words
 
 FILE_NAME = "readers.ctl"
 
@@ -33,8 +34,10 @@ class ReaderSlot:
     """One reader's slot."""
 
     def __init__(self, readers: Segment, index: int) -> None:
-        start = SLOTS_OFFSET + index * READER.itemsize
-        self._bytes = memoryview(readers.mapped)[start : start + READER.itemsize]
+        self.table = readers.mapped
+        self.index = index
+        self._start = SLOTS_OFFSET + index * READER.itemsize
+        self._bytes = memoryview(readers.mapped)[self._start : self._start + READER.itemsize]
         self._words = self._bytes.cast("Q")
         self._halves = self._bytes.cast("I")
         self._parked = memoryview(readers.mapped)[PARKED_OFFSET + index : PARKED_OFFSET + index + 1]
@@ -70,6 +73,12 @@ class ReaderSlot:
     def gone(self) -> bool:
         return self._halves[_GONE] == 1
 
+    @property
+    def watched(self) -> Words:
+        """The words that change when it has committed more, or is gone."""
+        gone = 4 * _GONE // 8 * 8  # the word that holds it
+        return ((self.table, self._start + 8 * _CURSOR), (self.table, self._start + gone))
+
     def take(self) -> None:
         """Become this reader."""
         self._halves[_GONE] = 0
@@ -90,12 +99,15 @@ class ReaderSlot:
 class Readers:
     """The whole table, opened by every process of the run."""
 
+    bell_class: type[Bell] = Bell
+    bells_class: type[Bells] = Bells
+
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
         self._opened: list[ReaderSlot | Bell | Bells] = []
 
     @classmethod
-    def create(cls, directory: Path, names: Sequence[str]) -> Readers:
+    def create(cls, directory: Path, names: Sequence[str]) -> Self:
         """Create the table for the readers ``names``, at most eight."""
         assert len(names) <= READERS_MAX, f"{len(names)} readers, at most {READERS_MAX}"
         rows = np.zeros(len(names), READER)
@@ -104,7 +116,7 @@ class Readers:
         return cls(create_segment(path, Kind.READERS, READER, READERS_MAX, rows))
 
     @classmethod
-    def attach(cls, directory: Path) -> Readers:
+    def attach(cls, directory: Path) -> Self:
         return cls(attach_segment(directory / FILE_NAME, Kind.READERS, READER, writable=True))
 
     def _index(self, name: str) -> int:
@@ -116,12 +128,12 @@ class Readers:
         return slot
 
     def bell(self, name: str) -> Bell:
-        bell = Bell(self._segment, self._index(name))
+        bell = self.bell_class(self._segment, self._index(name))
         self._opened.append(bell)
         return bell
 
     def bells(self, *names: str) -> Bells:
-        bells = Bells(self._segment, [self._index(name) for name in names])
+        bells = self.bells_class(self._segment, tuple(self._index(name) for name in names))
         self._opened.append(bells)
         return bells
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.channels.layout import CLAIMED, PUBLISHED, STATE, Kind, State
 from pipeline.channels.readers import ReaderSlot
 from pipeline.channels.segment import attach_segment, create_segment
-from pipeline.channels.waiting import Bells
+from pipeline.channels.waiting import Bells, Words
 
 
 class RingWriter:
@@ -79,6 +79,12 @@ class RingReader:
     @property
     def published(self) -> int:
         return self._words[PUBLISHED]
+
+    @property
+    def watched(self) -> Words:
+        """The words that change when there is something to read, or the ring is closed."""
+        mapped = self._segment.mapped
+        return ((mapped, 8 * PUBLISHED), (mapped, 8 * STATE))
 
     @property
     def ready(self) -> bool:

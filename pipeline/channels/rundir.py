@@ -28,7 +28,10 @@ def lock_path(directory: Path, role: str) -> Path:
 
 @contextlib.contextmanager
 def own_run(
-    directory: Path, reader_names: Sequence[str], report: Callable[[str], None]
+    directory: Path,
+    reader_names: Sequence[str],
+    report: Callable[[str], None],
+    table: type[Readers] = Readers,
 ) -> Iterator[Readers]:
     """Own ``directory`` for a run: clear what a crash left there, and leave nothing behind.
 
@@ -41,7 +44,7 @@ def own_run(
     try:
         _refuse_living_roles(directory)
         _clear_leftovers(directory, report)
-        readers = Readers.create(directory, reader_names)
+        readers = table.create(directory, reader_names)
         try:
             yield readers
         finally:
@@ -101,7 +104,9 @@ def _clear_leftovers(directory: Path, report: Callable[[str], None]) -> None:
         path.unlink()
 
 
-def open_readers(directory: Path, reader_names: Sequence[str]) -> Readers:
+def open_readers(
+    directory: Path, reader_names: Sequence[str], table: type[Readers] = Readers
+) -> Readers:
     """Attach the table of readers, creating it when this process is the first of the run."""
     make_private_directory(directory)
     _refuse_strange_files(directory)
@@ -112,7 +117,7 @@ def open_readers(directory: Path, reader_names: Sequence[str]) -> Readers:
                 Readers.create(directory, reader_names).close()
             lock.close()
     wait_for(lambda: (directory / FILE_NAME).exists(), f"{directory / FILE_NAME} to appear")
-    return Readers.attach(directory)
+    return table.attach(directory)
 
 
 def wait_for_owner(directory: Path, file_name: str, role: str) -> Path:

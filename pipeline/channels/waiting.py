@@ -10,8 +10,8 @@ Between publish and the look at parked (and between parked and the second look) 
 drain its store buffer, or both sides see the old value and the reader sleeps on a full ring.
 x86 reorders nothing else. Taking and giving back an uncontended ``threading.Lock`` executes a
 ``lock``-prefixed instruction, which is a full fence on x86-64; elsewhere Python has none, and
-parking is refused. All writers store the same constant, so that two of them need no atomic
-increment, and a late one costs a needless look and nothing else.
+the reference refuses to park; ``native`` has real fences. All writers store the same constant, so
+that two of them need no atomic increment, and a late one costs a needless look and nothing else.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from mmap import mmap
 from typing import Protocol
 
 from pipeline.channels.layout import PARKED_OFFSET, READER, SLOTS_OFFSET
 from pipeline.channels.segment import Segment
 from pipeline.errors import ChannelError, explain
+
+# u64 words that others write: a mapping and an offset each.
+Words = tuple[tuple[mmap, int], ...]
 
 PARK_SLICE_NS = 50_000_000  # a parked process looks at signals, heartbeat and peers this often
 
@@ -50,6 +54,8 @@ class _Timespec(ctypes.Structure):
 
 class Bell:
     """One reader's bell: the reader parks on it, writers ring it."""
+
+    fences_everywhere = False  # on x86-64 only
 
     def __init__(self, readers: Segment, index: int) -> None:
         offset = SLOTS_OFFSET + index * READER.itemsize + READER.fields["bell"][1]  # type: ignore[index]
@@ -93,7 +99,9 @@ def _futex(address: ctypes.c_void_p, operation: int, value: int, timeout: object
 class Bells:
     """What a writer rings after it has published."""
 
-    def __init__(self, readers: Segment, indexes: Sequence[int]) -> None:
+    def __init__(self, readers: Segment, indexes: tuple[int, ...]) -> None:
+        self.table = readers.mapped
+        self.indexes = indexes
         self._all_parked = memoryview(readers.mapped)[PARKED_OFFSET : PARKED_OFFSET + 8].cast("Q")
         self._bells = [Bell(readers, index) for index in indexes]
 
@@ -136,7 +144,8 @@ class Callback:
     """Park until a writer rings: no CPU while nothing happens, one wake-up more per tick."""
 
     def __init__(self, bell: Bell, ready: Callable[[], bool]) -> None:
-        refuse_parking_without_fence(platform.machine())
+        if not bell.fences_everywhere:
+            refuse_parking_without_fence(platform.machine())
         self._bell = bell
         self._ready = ready
 
@@ -161,6 +170,14 @@ class Adaptive:
         self._parking.idle()
 
 
+def poll(ready: Callable[[], bool], words: Words, bare: bool) -> Waiting:
+    return Poll() if bare else PollYielding()
+
+
+def adaptive(bell: Bell, ready: Callable[[], bool], words: Words, spin_us: int) -> Waiting:
+    return Adaptive(bell, ready, spin_us)
+
+
 def refuse_parking_without_fence(machine: str) -> None:
     """Raise ChannelError where pure Python has no StoreLoad fence."""
     if machine not in ("x86_64", "AMD64"):
@@ -168,6 +185,6 @@ def refuse_parking_without_fence(machine: str) -> None:
             explain(
                 f"callback mode on {machine}",
                 rule="parking needs a full memory fence, which pure Python has on x86-64 only",
-                cure='set waiting.mode = "poll"',
+                cure='set waiting.mode = "poll", or install tickpipe where a C compiler is',
             )
         )

@@ -318,6 +318,10 @@ class ChannelSettings(Section):
     queue_capacity: Whole = option(
         "Signals in the queue, a power of two", default=1_024, ge=4, le=2**20
     )
+    implementation: Literal["auto", "native", "reference"] = option(
+        "native is C, reference is Python; auto is native where the extension was built",
+        default="auto",
+    )
     lockstep: Switch = option(
         "Publish a tick only when strategy and risk are done with the one before", default=False
     )

@@ -20,6 +20,7 @@ from time import monotonic_ns
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.channels import choose
 from pipeline.channels.line import FEED, READER_NAMES, RISK, STRATEGY, Watch, declare_gone
 from pipeline.channels.readers import Readers
 from pipeline.channels.rundir import own_run
@@ -55,10 +56,11 @@ def supervise(settings: Settings, *, logs: ChildLogs, on_turn: OnTurn | None = N
     ``on_turn`` is called with the newest heartbeats about twenty times a second.
     """
     arrangement = plan(read_topology(), settings)
+    table = choose(settings.channels.implementation).Readers
     for note in arrangement.notes:
         log.info("%s", note)
     with (
-        own_run(settings.run_directory, READER_NAMES, log.warning) as readers,
+        own_run(settings.run_directory, READER_NAMES, log.warning, table) as readers,
         stop_on_signals() as stop,
     ):
         crew = _Crew(settings, arrangement, logs, readers)

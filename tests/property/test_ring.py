@@ -21,7 +21,6 @@ from hypothesis.stateful import (
 )
 
 from pipeline.channels import Implementation
-from pipeline.channels.readers import Readers
 from pipeline.errors import QueueFull
 from pipeline.records import TICK
 from tests.rig import assert_intact, ticks, without_seq
@@ -59,7 +58,7 @@ class RingMachine(ChannelMachine):
     @initialize(exponent=st.integers(0, 5), before=st.integers(0, 70))
     def open(self, exponent: int, before: int) -> None:
         self.capacity = 1 << exponent
-        self.table = Readers.create(self.directory, NAMES)
+        self.table = self.channels.Readers.create(self.directory, NAMES)
         self.path = self.directory / "ticks.ring"
         bells = self.table.bells(*NAMES)
         self.writer = self.channels.RingWriter(self.path, TICK, self.capacity, bells)

@@ -85,7 +85,7 @@ def write_all(channels: Implementation, directory: Path, count: int) -> Callable
     """Publish ``count`` ticks as fast as possible in batches of 1 to 64 when both attached."""
 
     def write() -> int:
-        table = Readers.attach(directory)
+        table = channels.Readers.attach(directory)
         writer = channels.RingWriter(directory / "ticks.ring", TICK, CAPACITY, table.bells(*NAMES))
         rows, sizes = without_seq(ticks(1, count)), random.Random(1)
         until(lambda: all(table.slot(name).pid for name in NAMES))
@@ -101,7 +101,7 @@ def read_all(
     channels: Implementation, directory: Path, name: str, limit: int, parking: bool
 ) -> Callable[[], dict[str, int]]:
     def read() -> dict[str, int]:
-        path, table = directory / "ticks.ring", Readers.attach(directory)
+        path, table = directory / "ticks.ring", channels.Readers.attach(directory)
         until(path.exists)
         reading = Reading(channels, path, table, name)
         ring = reading.ring
@@ -139,6 +139,7 @@ class CountingBell:
     """A bell that counts how often it was parked on and how often its slice ran out."""
 
     def __init__(self, bell: Bell) -> None:
+        self.fences_everywhere = bell.fences_everywhere
         self._bell = bell
         self.parks = 0
         self.timeouts = 0
@@ -156,7 +157,7 @@ def hand_over(
     """Send a tick, park until one comes back, and so on."""
 
     def run() -> dict[str, int]:
-        table = Readers.attach(directory)
+        table = channels.Readers.attach(directory)
         writer = channels.RingWriter(directory / f"{me}.ring", TICK, 64, table.bells(other))
         until((directory / f"{other}.ring").exists)
         ring = channels.RingReader(directory / f"{other}.ring", TICK, table.slot(me))
@@ -199,7 +200,7 @@ def test_no_wake_up_is_lost_by_two_readers_that_park_while_ticks_trickle(
     count = 20_000
 
     def trickle() -> int:
-        table = Readers.attach(directory)
+        table = channels.Readers.attach(directory)
         writer = channels.RingWriter(directory / "ticks.ring", TICK, 64, table.bells(*NAMES))
         slots = [table.slot(name) for name in NAMES]
         until(lambda: all(slot.pid for slot in slots))
@@ -213,7 +214,7 @@ def test_no_wake_up_is_lost_by_two_readers_that_park_while_ticks_trickle(
 
     def read(name: str) -> Callable[[], dict[str, int]]:
         def run() -> dict[str, int]:
-            table = Readers.attach(directory)
+            table = channels.Readers.attach(directory)
             until((directory / "ticks.ring").exists)
             ring = channels.RingReader(directory / "ticks.ring", TICK, table.slot(name))
             bell: Any = CountingBell(table.bell(name))
@@ -237,7 +238,7 @@ def test_no_wake_up_is_lost_by_two_readers_that_park_while_ticks_trickle(
 
 def write_for_ever(channels: Implementation, directory: Path, seed: int) -> Callable[[], None]:
     def write() -> None:
-        table = Readers.attach(directory)
+        table = channels.Readers.attach(directory)
         writer = channels.RingWriter(directory / "ticks.ring", TICK, CAPACITY, table.bells(*NAMES))
         until(lambda: all(table.slot(name).pid for name in NAMES))
         sizes = random.Random(seed)

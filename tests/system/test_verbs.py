@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.brokers.recorded.files import read_ticks
+from pipeline.channels import choose
 from pipeline.cli import main
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
@@ -96,7 +97,9 @@ def test_show_config_shows_every_setting_and_no_secret(
 def test_version_says_which_implementation_runs(tickpipe: Tickpipe) -> None:
     code, output = finish(tickpipe.start("version", "--verbose"))
     assert code == ExitCode.OK, output
-    assert "reference" in output
+    name = choose("auto").name
+    assert f"channels: {name} (" in output
+    assert ", because the extension is" in output
 
 
 VERBS = "demo run replay backtest ring simulate generate check-config show-config version"

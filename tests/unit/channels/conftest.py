@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.channels import Implementation
 from pipeline.channels.readers import Readers
 from pipeline.settings import Settings, load_settings
 from tests.rig import channels as channels
@@ -20,19 +21,22 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def readers(directory: Path) -> Iterator[Readers]:
+def readers(channels: Implementation, directory: Path) -> Iterator[Readers]:
     """Return the table of readers ``a`` and ``b``."""
-    table = Readers.create(directory, ("a", "b"))
+    table = channels.Readers.create(directory, ("a", "b"))
     yield table
     table.close()
 
 
 @pytest.fixture
-def run_settings(tmp_path: Path, configs: Path) -> Callable[..., Settings]:
+def run_settings(
+    channels: Implementation, tmp_path: Path, configs: Path
+) -> Callable[..., Settings]:
     """Return what makes the guide's settings, with the run directory below ``tmp_path``."""
+    implementation = f"channels.implementation='{channels.name}'"
 
     def make(*overrides: str) -> Settings:
         directory = f"channels.directory='{tmp_path / 'tickpipe-tests' / 'one'}'"
-        return load_settings(configs / "guide.toml", [directory, *overrides])
+        return load_settings(configs / "guide.toml", [directory, implementation, *overrides])
 
     return make

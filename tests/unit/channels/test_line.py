@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.channels import Implementation, choose
 from pipeline.channels.layout import PARKED_OFFSET
 from pipeline.channels.line import (
     READER_NAMES,
@@ -29,7 +30,6 @@ from pipeline.channels.locks import lock_is_held
 from pipeline.channels.readers import FILE_NAME, Readers
 from pipeline.channels.ring import RingReader
 from pipeline.channels.rundir import lock_path, own_run
-from pipeline.channels.waiting import Adaptive, Callback, Poll, PollYielding, Waiting
 from pipeline.errors import AlreadyRunning
 from pipeline.records import SIGNAL, TICK, ProcessState, positions_dtype
 from pipeline.settings import Mode, Settings
@@ -69,7 +69,8 @@ def idle_of(
 ) -> Callable[[], None]:
     if settings.waiting.mode is not Mode.CALLBACK:
         return line.waiting(settings, False).idle
-    bell = Readers.attach(settings.run_directory).bell(role)
+    table = choose(settings.channels.implementation).Readers.attach(settings.run_directory)
+    bell = table.bell(role)
     return lambda: bell.park(ready, HOUR_NS)
 
 
@@ -442,19 +443,20 @@ def test_risk_sees_what_the_strategy_lost(
 @pytest.mark.parametrize(
     ("options", "bare", "expected"),
     [
-        (["waiting.mode='poll'"], True, Poll),
-        (["waiting.mode='poll'"], False, PollYielding),
-        (["waiting.mode='callback'"], True, Callback),
-        (["waiting.mode='adaptive'"], True, Adaptive),
+        (["waiting.mode='poll'"], True, ("Poll", "NativePoll")),
+        (["waiting.mode='poll'"], False, ("PollYielding", "NativePoll")),
+        (["waiting.mode='callback'"], True, ("Callback", "Callback")),
+        (["waiting.mode='adaptive'"], True, ("Adaptive", "NativeAdaptive")),
     ],
 )
 def test_each_mode_has_its_way_to_wait(
+    channels: Implementation,
     run_settings: Make,
     run: Readers,
     processes: Processes,
     options: list[str],
     bare: bool,
-    expected: type[Waiting],
+    expected: tuple[str, str],
 ) -> None:
     settings = run_settings(*options)
 
@@ -468,4 +470,4 @@ def test_each_mode_has_its_way_to_wait(
 
     children = [processes.fork(kind_of(line)) for line in (StrategyLine, RiskLine)]
     processes.fork(feed(settings, 1)).result()
-    assert [child.result() for child in children] == [expected.__name__] * 2
+    assert [child.result() for child in children] == [expected[channels.name == "native"]] * 2

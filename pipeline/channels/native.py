@@ -1,0 +1,267 @@
+"""The native implementation: the classes of the reference over the loops of ``_native.c``.
+
+Both write and read the same bytes, so that either side of a channel may be of either kind. What
+differs: the barriers are real on every machine, the copying is in C, and a reader that spins does
+so in C without the GIL, on the words that others change.
+
+A subclass here has the methods of the class above it and none of its state: its ``__init__`` is
+its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import pipeline.channels._native as _native  # so that its absence is told as such
+from pipeline.channels import layout, waiting
+from pipeline.channels.cell import SLOTS, CellReader, CellWriter
+from pipeline.channels.layout import FULL, READER, TAKEN, Kind, State
+from pipeline.channels.queue import QueueReader, QueueWriter
+from pipeline.channels.readers import Readers, ReaderSlot
+from pipeline.channels.ring import RingReader, RingWriter
+from pipeline.channels.segment import Segment, attach_segment, create_segment
+from pipeline.channels.waiting import PARK_SLICE_NS, Bell, Bells, Callback, Words
+
+SPIN_SLICE_NS = 200_000  # a spinner looks at signals and heartbeat this often
+
+
+def layout_differences() -> list[str]:
+    """Return the names in layout.py that the extension was not compiled for, [] for none."""
+    fields = READER.fields
+    assert fields is not None
+    ours = {
+        name: fields[name][1] if name in fields else getattr(layout, name)
+        for name in _native.LAYOUT
+        if name != "READER"
+    }
+    ours["READER"] = READER.itemsize
+    return sorted(name for name, value in _native.LAYOUT.items() if ours[name] != value)
+
+
+def _of_core(name: str) -> Any:
+    return property(attrgetter(f"_core.{name}"))
+
+
+def _native_bells(bells: Bells | None) -> _native.Bells | None:
+    return None if bells is None else _native.Bells(bells.table, bells.indexes)
+
+
+class NativeRingWriter(RingWriter):
+    """The only writer of a ring."""
+
+    published: int = _of_core("published")
+
+    def __init__(
+        self, path: Path, slot: np.dtype[np.void], capacity: int, bells: Bells | None = None
+    ) -> None:
+        self._segment = create_segment(path, Kind.RING, slot, capacity)
+        self._core = _native.Writer(self._segment.mapped, slot, slot.itemsize, capacity)
+        self.bells = bells
+        self.publish = self._core.publish  # type: ignore[method-assign, assignment]
+
+    @property
+    def bells(self) -> Bells | None:
+        return self._bells
+
+    @bells.setter
+    def bells(self, bells: Bells | None) -> None:
+        self._bells = bells
+        self._core.use_bells(_native_bells(bells))
+
+    def close(self, *, failed: bool = False) -> None:
+        self._core.finish(State.ABANDONED if failed else State.CLOSED)
+        self._core.close()
+        self._segment.close()
+
+
+class NativeRingReader(RingReader):
+    """One of many readers of a ring; its cursor and its losses stand in its reader slot."""
+
+    cursor: int = _of_core("cursor")
+    lapped: int = _of_core("lapped")
+    lost: int = _of_core("lost")
+    published: int = _of_core("published")
+    ready: bool = _of_core("ready")
+    ended: bool = _of_core("ended")
+    abandoned: bool = _of_core("abandoned")
+
+    def __init__(self, path: Path, slot: np.dtype[np.void], place: ReaderSlot) -> None:
+        self._segment = attach_segment(path, Kind.RING, slot)
+        self._slot = slot
+        self._nothing = np.zeros(0, slot)
+        self._core = _native.RingReader(
+            self._segment.mapped, slot.itemsize, self._segment.capacity, place.table, place.index
+        )
+        self.commit = self._core.commit  # type: ignore[method-assign]
+
+    def read(self, limit: int, up_to: int | None = None) -> NDArray[np.void]:
+        assert limit > 0, f"limit {limit}"
+        raw = self._core.read(limit, up_to)
+        return self._nothing if raw is None else np.frombuffer(raw, self._slot)
+
+    def close(self) -> None:
+        self._core.close()
+        self._segment.close()
+
+
+class NativeQueueWriter(QueueWriter):
+    """The only writer of a queue."""
+
+    def __init__(
+        self, path: Path, slot: np.dtype[np.void], capacity: int, bells: Bells | None = None
+    ) -> None:
+        self._segment = create_segment(path, Kind.QUEUE, slot, capacity)
+        self._words = self._segment.words
+        self._capacity = capacity
+        self._core = _native.Writer(self._segment.mapped, slot, slot.itemsize, capacity)
+        self._core.use_bells(_native_bells(bells))
+
+    def put(self, rows: NDArray[np.void]) -> None:
+        if not self._core.put(rows):
+            self._refuse(len(rows), self._core.published - self._words[TAKEN])
+
+    def close(self) -> None:
+        self._core.close()
+        self._segment.close()
+
+
+class NativeQueueReader(QueueReader):
+    """The only reader of a queue."""
+
+    waiting: int = _of_core("waiting")
+
+    def __init__(self, path: Path, slot: np.dtype[np.void]) -> None:
+        self._segment = attach_segment(path, Kind.QUEUE, slot, writable=True)
+        self._words = self._segment.words
+        self._slot = slot
+        self._nothing = np.zeros(0, slot)
+        self._core = _native.SlotReader(
+            self._segment.mapped, slot.itemsize, self._segment.capacity, True
+        )
+
+    @property
+    def full_count(self) -> int:
+        return self._words[FULL]
+
+    def take(self) -> NDArray[np.void]:
+        raw = self._core.take()
+        return self._nothing if raw is None else np.frombuffer(raw, self._slot)
+
+    def close(self) -> None:
+        self._core.close()
+        self._segment.close()
+
+
+class NativeCellWriter(CellWriter):
+    """The only writer of a cell."""
+
+    def __init__(self, path: Path, slot: np.dtype[np.void]) -> None:
+        self._segment = create_segment(path, Kind.CELL, slot, SLOTS)
+        self._core = _native.Writer(self._segment.mapped, slot, slot.itemsize, SLOTS)
+        self.publish = self._core.publish  # type: ignore[method-assign, assignment]
+
+    def close(self) -> None:
+        self._core.close()
+        self._segment.close()
+
+
+class NativeCellReader(CellReader):
+    """One of many readers of a cell."""
+
+    def __init__(self, path: Path, slot: np.dtype[np.void]) -> None:
+        self._segment = attach_segment(path, Kind.CELL, slot)
+        self._slot = slot
+        self._core = _native.SlotReader(
+            self._segment.mapped, slot.itemsize, self._segment.capacity, False
+        )
+
+    def latest(self) -> NDArray[np.void] | None:
+        raw = self._core.latest()
+        return None if raw is None else np.frombuffer(raw, self._slot)
+
+    def close(self) -> None:
+        self._core.close()
+        self._segment.close()
+
+
+class NativeBell(Bell):
+    """One reader's bell: the reader parks on it, writers ring it."""
+
+    fences_everywhere = True
+
+    def __init__(self, readers: Segment, index: int) -> None:
+        self._core = _native.Bell(readers.mapped, index)
+        self.ring = self._core.ring  # type: ignore[method-assign]
+
+    def park(self, ready: Callable[[], bool], slice_ns: int = PARK_SLICE_NS) -> None:
+        self._core.park(ready, slice_ns)
+
+    def close(self) -> None:
+        self._core.close()
+
+
+class NativeBells(Bells):
+    """What a writer rings after it has published."""
+
+    def __init__(self, readers: Segment, indexes: tuple[int, ...]) -> None:
+        self.table = readers.mapped
+        self.indexes = indexes
+        self._core = _native.Bells(readers.mapped, indexes)
+        self.ring = self._core.ring  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        self._core.close()
+
+
+class NativeReaders(Readers):
+    """The whole table, opened by every process of the run."""
+
+    bell_class = NativeBell
+    bells_class = NativeBells
+
+
+class NativePoll:
+    """Spin in C, bare or yielding, until a word changes; come back for signals and heartbeat."""
+
+    def __init__(self, ready: Callable[[], bool], words: Words, bare: bool) -> None:
+        self._ready = ready
+        self._watch = _native.Watch(tuple(words))
+        self._yielding = not bare
+
+    def idle(self) -> None:
+        self.spin(SPIN_SLICE_NS)
+
+    def spin(self, spin_ns: int) -> bool:
+        """Return True when a look is worth while, False after ``spin_ns``.
+
+        The words are noted before the look, so that what changes behind it ends the spin.
+        """
+        self._watch.look()
+        return self._ready() or self._watch.spin(spin_ns, self._yielding)
+
+
+class NativeAdaptive:
+    """Spin in C for ``spin_us``, then park: for bursts, where the next tick is often near."""
+
+    def __init__(self, bell: Bell, ready: Callable[[], bool], words: Words, spin_us: int) -> None:
+        self._parking = Callback(bell, ready)
+        self._poll = NativePoll(ready, words, bare=False)
+        self._spin_ns = spin_us * 1_000
+
+    def idle(self) -> None:
+        if not self._poll.spin(self._spin_ns):
+            self._parking.idle()
+
+
+def poll(ready: Callable[[], bool], words: Words, bare: bool) -> waiting.Waiting:
+    return NativePoll(ready, words, bare)
+
+
+def adaptive(bell: Bell, ready: Callable[[], bool], words: Words, spin_us: int) -> waiting.Waiting:
+    return NativeAdaptive(bell, ready, words, spin_us)
