@@ -9,6 +9,7 @@ Each class comes twice: the reference in Python, and ``native`` over a small ext
 is there where a compiler was. Both speak the same bytes and pass the same tests.
 """
 
+import platform
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -81,10 +82,11 @@ if isinstance(_found, Implementation):
     IMPLEMENTATIONS["native"] = _found
 
 
-def choose(name: str) -> Implementation:
+def choose(name: str, machine: str = platform.machine()) -> Implementation:
     """Return the implementation ``name``; ``auto`` is native where it is there.
 
-    Raises ChannelError where native is asked for and is not there.
+    Raises ChannelError where native is asked for and is not there, and for the reference on a
+    machine that reorders stores: without barriers its readers could take a torn tick for whole.
     """
     if name == "auto":
         name = "reference" if NATIVE_MISSING else "native"
@@ -95,6 +97,15 @@ def choose(name: str) -> Implementation:
                 rule="native needs the extension, which is built where a C11 compiler is",
                 cure="install gcc and the headers of Python and install tickpipe again, "
                 'or set channels.implementation = "auto"',
+            )
+        )
+    if name == "reference" and machine not in waiting.ORDERED_MACHINES:
+        raise ChannelError(
+            explain(
+                f"the pure-Python channels on {machine}",
+                rule="Python has no memory barriers; its channels are exact on x86-64 only",
+                cure="install gcc and the headers of Python and install tickpipe again: "
+                "the compiled channels have them",
             )
         )
     return IMPLEMENTATIONS[name]

@@ -33,6 +33,7 @@ from pipeline.errors import ChannelError, explain
 # u64 words that others write: a mapping and an offset each.
 Words = tuple[tuple[mmap, int], ...]
 
+ORDERED_MACHINES = ("x86_64", "AMD64")  # stores and loads stay in order there
 PARK_SLICE_NS = 50_000_000  # a parked process looks at signals, heartbeat and peers this often
 
 _SYS_FUTEX = 202  # x86-64; parking is refused elsewhere
@@ -180,7 +181,7 @@ def adaptive(bell: Bell, ready: Callable[[], bool], words: Words, spin_us: int) 
 
 def refuse_parking_without_fence(machine: str) -> None:
     """Raise ChannelError where pure Python has no StoreLoad fence."""
-    if machine not in ("x86_64", "AMD64"):
+    if machine not in ORDERED_MACHINES:
         raise ChannelError(
             explain(
                 f"callback mode on {machine}",

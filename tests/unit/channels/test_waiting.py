@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.channels import Implementation
+from pipeline.channels import Implementation, choose
 from pipeline.channels.layout import PARKED_OFFSET
 from pipeline.channels.readers import FILE_NAME, Readers
 from pipeline.channels.waiting import (
@@ -246,3 +246,9 @@ def test_each_of_eight_readers_is_rung_when_it_is_parked(
         readers.bell(name).park(ring, FOREVER_NS)
     assert rung == [0b1, 0b11, 0b111, 0b1111, 0b11111, 0b111111, 0b1111111, 0b11111111]
     readers.close()
+
+
+def test_pure_python_channels_are_refused_where_stores_are_reordered() -> None:
+    with pytest.raises(ChannelError, match="pure-Python channels on aarch64"):
+        choose("reference", "aarch64")
+    assert choose("reference", "x86_64").name == "reference"
