@@ -26,6 +26,7 @@ from pipeline.risk.desk import Desk
 from pipeline.risk.exits import SESSION_END
 from pipeline.risk.ledger import MEMORY, Ledger
 from pipeline.risk.limits import Refusal
+from pipeline.risk.rows import RECEIVED
 from pipeline.risk.session import RiskSession, RiskStatistics
 from pipeline.settings import Settings, e4
 from pipeline.strategy.loading import load_strategy
@@ -114,8 +115,8 @@ def _run(ticks: NDArray[np.void], strategy: StrategySession, desk: Desk) -> None
         if len(signals):
             signals["seq"] = range(signal_count + 1, signal_count + len(signals) + 1)
             signal_count += len(signals)
-            desk.on_signals(signals, row[2])
-        desk.on_tick(row, row[2])
+            desk.on_signals(signals, row[RECEIVED])
+        desk.on_tick(row, row[RECEIVED])
         if session.version != shown_version:
             shown_version = session.version
             strategy.on_positions(session.positions_row())

@@ -137,11 +137,11 @@ class _Crew:
 
     def _judge(self, role: str, returncode: int) -> None:
         declare_gone(self._readers, role)
-        if returncode == ExitCode.OK:
-            log.info("%s ended", role)
-            return
         hung = role in self._hung
         verdict = on_hang(role) if hung else on_death(role, returncode, stopping=self._stopping)
+        if verdict.exit_code is ExitCode.OK:
+            log.info("%s ended", role)
+            return
         log.error("%s died: %s. %s", role, describe(returncode), verdict.meaning)
         if self._code is ExitCode.OK:
             self._code = verdict.exit_code

@@ -34,7 +34,6 @@ class Verdict:
     action: Action
     meaning: str
     exit_code: ExitCode  # OK = this does not change how the run ends
-    reason: str = ""  # of the trades that FLATTEN closes
 
     @property
     def stop(self) -> bool:
@@ -46,11 +45,10 @@ class Verdict:
 class _Policy:
     action: Action
     meaning: str
-    reason: str = ""
 
 
 _ENDED_WELL = _Policy(Action.CARRY_ON, "it ended as it should")
-_STALE = _Policy(Action.FLATTEN, "Risk closes every position and the run ends", "stale_feed")
+_STALE = _Policy(Action.FLATTEN, "Risk closes every position and the run ends")
 _GUARDED = _Policy(Action.CARRY_ON, "No new entries; risk guards the open positions by its rules")
 _GIVEN_UP = _Policy(Action.STOP_IN_ORDER, "Risk closes every position and the run ends")
 _UNGUARDED = _Policy(
@@ -90,4 +88,4 @@ def on_hang(role: str) -> Verdict:
 
 
 def _verdict(policy: _Policy, code: ExitCode) -> Verdict:
-    return Verdict(policy.action, policy.meaning, code, policy.reason)
+    return Verdict(policy.action, policy.meaning, code)

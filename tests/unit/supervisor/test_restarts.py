@@ -48,7 +48,6 @@ def test_without_a_feed_risk_flattens_as_stale_and_the_feeds_own_code_stands(
 ) -> None:
     verdict = on_death("feed", returncode)
     assert verdict.action is Action.FLATTEN
-    assert verdict.reason == "stale_feed"
     assert verdict.exit_code is code
     assert not verdict.stop, "risk closes first; a stop from outside would give another reason"
 
@@ -83,7 +82,7 @@ def test_risk_killed_for_its_slowness_while_stopping_is_still_loud() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_who_hangs_is_dealt_with_as_if_killed(role: str) -> None:
     assert on_hang(role).action is on_death(role, KILLED).action
-    assert on_hang(role).reason == on_death(role, KILLED).reason
+    assert on_hang(role).meaning == on_death(role, KILLED).meaning
 
 
 def test_a_strategy_that_never_returned_is_the_strategys_failure() -> None:
