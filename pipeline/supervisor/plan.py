@@ -35,7 +35,6 @@ class Plan:
     """Where everybody runs, and what a person should know about it."""
 
     roles: Mapping[str, Seat]
-    supervisor: tuple[int, ...]
     notes: tuple[str, ...]
 
 
@@ -49,10 +48,8 @@ def plan(topology: Topology, settings: Settings) -> Plan:
     cpus = _choose_cpus(topology, _explicit(topology, settings))
     spin, notes = _choose_spin(topology, settings, cpus)
     roles = {role: Seat(cpus[role], spin if role in READERS else "yield") for role in ROLES}
-    rest = set(topology.allowed).difference(*(cpus[role] for role in READERS))
     return Plan(
         roles=roles,
-        supervisor=tuple(sorted(rest)) or topology.allowed[:1],
         notes=(*notes, *_sibling_notes(topology, settings, cpus), *_isolated_notes(topology, cpus)),
     )
 
