@@ -19,6 +19,11 @@ def path(directory: Path) -> Path:
     return directory / "feed.lock"
 
 
+def is_taken(path: Path) -> bool:
+    """True when the holder has also written its pid, which it does behind taking the lock."""
+    return lock_is_held(path) and lock_pid(path) > 0
+
+
 def test_nobody_holds_a_lock_that_was_never_taken(path: Path) -> None:
     assert not lock_is_held(path)
     assert lock_pid(path) == 0
@@ -59,7 +64,7 @@ def test_a_lock_falls_with_a_holder_that_is_killed(path: Path, processes: Proces
         signal.pause()
 
     holder = processes.fork(hold)
-    until(lambda: lock_is_held(path))
+    until(lambda: is_taken(path))
     holder.kill()
     assert not lock_is_held(path)
     assert lock_pid(path) == holder.pid
@@ -76,7 +81,7 @@ def test_a_forked_child_does_not_keep_the_lock_of_its_dead_parent(
         signal.pause()
 
     supervisor = processes.fork(be_supervisor)
-    until(lambda: lock_is_held(directory / "risk.lock") and lock_pid(directory / "risk.lock") > 0)
+    until(lambda: is_taken(directory / "risk.lock"))
     try:
         assert lock_is_held(path)
         supervisor.kill()
