@@ -29,7 +29,7 @@ from pipeline.channels.line import Watch
 from pipeline.display import Display
 from pipeline.errors import PortInUse, TickpipeError, UsageError, explain
 from pipeline.records import IST, ProcessState
-from pipeline.results.files import read_results
+from pipeline.results.files import read_results, results_files
 from pipeline.results.parameters import settings_rows
 from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
@@ -196,7 +196,7 @@ def print_summary(path: Path) -> None:
 
 
 def _result_files(settings: Settings) -> set[Path]:
-    return set(settings.run.results_dir.glob("forward_test_results_*.csv"))
+    return results_files(settings.run.results_dir)
 
 
 # Simulation ----------------------------------------------------------------------------------

@@ -55,6 +55,10 @@ SHELL_FILES = frozenset(
         "settings/options",
         "settings/secrets",
         "strategy/loading",
+        "trader/__main__",
+        "trader/broker",
+        "trader/live",
+        "trader/screen",
     )
 )
 STORAGE = {"fcntl", "mmap", "os", "shutil", "sqlite3", "tempfile"}
@@ -73,6 +77,8 @@ CATCHES_EVERYTHING = {
     "pipeline/strategy/session.py::StrategySession._decide": "user's code: a failure is counted",
     "pipeline/strategy/session.py::StrategySession._tell_closed": "user's code: the same count",
     "pipeline/strategy/loading.py::_users_code": "user's code: becomes a StrategyLoadError",
+    "pipeline/trader/broker.py::BrokerAdapter._push": "user's code: told, and the ticks go on",
+    "pipeline/trader/screen.py::Screen._work": "user's code: told, and the run goes on",
 }
 
 # How long a file is --------------------------------------------------------------------------

@@ -5,6 +5,8 @@
     RiskLine       reads ticks and signals, writes positions
     Watch          reads every heartbeat: supervisor and display
 
+``adapter`` has the end of a user's program that reads the ring beside them.
+
 Lockstep: strategy and risk commit what they have handled; risk reads no tick that the strategy
 has not committed, and the feed asks ``done`` before it publishes the next.
 """
@@ -34,14 +36,23 @@ from pipeline.channels.rundir import (
     wait_for_owner,
 )
 from pipeline.channels.waiting import Bell, Callback, Waiting, Words
-from pipeline.records import HEARTBEAT, SIGNAL, TICK, ProcessState, positions_dtype
+from pipeline.records import (
+    CLOSE_REQUEST,
+    HEARTBEAT,
+    SIGNAL,
+    TICK,
+    ProcessState,
+    positions_dtype,
+)
 from pipeline.settings import Mode, Settings
 
 FEED, STRATEGY, RISK = "feed", "strategy", "risk"
 ROLES = (FEED, STRATEGY, RISK)
 READER_NAMES = (STRATEGY, RISK)
+ADAPTER = "adapter"  # a reader more, where a user's program wants the ticks too
 
 TICKS, SIGNALS, POSITIONS = "ticks.ring", "signals.queue", "positions.cell"
+REQUESTS = "requests.cell"
 
 
 class _Line:
@@ -93,10 +104,13 @@ class FeedLine(_Line):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, FEED)
-        self._strategy = self._readers.slot(STRATEGY)
-        self._risk = self._readers.slot(RISK)
-        self._only_risk = self._readers.bells(RISK)
-        listeners = (STRATEGY,) if self.lockstep else READER_NAMES
+        names = self._readers.names
+        self._places = {name: self._readers.slot(name) for name in names}
+        self._strategy = self._places[STRATEGY]
+        # A run without risk was started for the adapter alone: then that one is waited for.
+        self._last = self._places[ADAPTER if ADAPTER in names and self._is_gone(RISK) else RISK]
+        self._everybody = self._readers.bells(*names)
+        listeners = [name for name in names if not (self.lockstep and name == RISK)]
         self.ticks = self._channels.RingWriter(
             self.directory / TICKS,
             TICK,
@@ -104,9 +118,12 @@ class FeedLine(_Line):
             self._readers.bells(*listeners),
         )
 
+    def _is_gone(self, name: str) -> bool:
+        return self._places[name].gone
+
     def wait_for_readers(self) -> None:
-        """Wait until strategy and risk have attached, so that neither misses the first tick."""
-        for slot in (self._strategy, self._risk):
+        """Wait until every reader has attached, so that none misses the first tick."""
+        for slot in self._places.values():
             wait_for(partial(self._has_attached, slot), f"{slot.name} to attach")
 
     def _has_attached(self, slot: ReaderSlot) -> bool:
@@ -116,17 +133,17 @@ class FeedLine(_Line):
 
     @property
     def done(self) -> bool:
-        """True when every reader has handled all that was published (lockstep)."""
-        if self._risk.cursor >= self.ticks.published or self._risk.gone:
+        """True when the last in the row, risk, has handled all that was published (lockstep)."""
+        if self._last.cursor >= self.ticks.published or self._last.gone:
             return True
-        if self._strategy.gone and self.ticks.bells is not self._only_risk:
-            self.ticks.bells = self._only_risk  # nobody else will wake risk any more
-            self._only_risk.ring()
+        if self._strategy.gone and self.ticks.bells is not self._everybody:
+            self.ticks.bells = self._everybody  # nobody else will wake risk any more
+            self._everybody.ring()
         return False
 
     def close(self) -> None:
         self.ticks.close(failed=self._failed)
-        self._only_risk.ring()
+        self._everybody.ring()
         super().close()
 
 
@@ -185,7 +202,20 @@ class RiskLine(_Line):
         self.ticks = self._channels.RingReader(
             wait_for_owner(self.directory, TICKS, FEED), TICK, self._place
         )
+        self._requests: CellReader | None = None
+        self._requests_done = 0
         self._place.take()
+
+    def close_request(self) -> str | None:
+        """Return why the user's program wants every position closed, each request once."""
+        path = self.directory / REQUESTS
+        if self._requests is None and path.exists():
+            self._requests = self._channels.CellReader(path, CLOSE_REQUEST)
+        row = None if self._requests is None else self._requests.latest()
+        if row is None or int(row["seq"][0]) == self._requests_done:
+            return None
+        self._requests_done = int(row["seq"][0])
+        return bytes(row["reason"][0]).decode("utf-8", "replace")
 
     @property
     def _bound(self) -> int | None:
@@ -239,6 +269,8 @@ class RiskLine(_Line):
 
     def close(self) -> None:
         self._place.declare_gone()
+        if self._requests is not None:
+            self._requests.close()
         self.positions.close()
         self.signals.close()
         self.ticks.close()

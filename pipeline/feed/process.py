@@ -21,7 +21,7 @@ from pipeline.records import ProcessState
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.stopping import Stop, stop_on_signals
-from pipeline.settings import Settings, load_secrets
+from pipeline.settings import FeedSettings, Settings, load_secrets
 
 log = logging.getLogger("feed")
 
@@ -83,19 +83,24 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
         FeedLine(settings) as line,
     ):
         line.wait_for_readers()
-        _carry(source, line, stop)
+        _carry(settings.feed, source, line, stop)
     return ExitCode.OK
 
 
-def _carry(source: Source, line: FeedLine, stop: Stop) -> None:
+def _carry(settings: FeedSettings, source: Source, line: FeedLine, stop: Stop) -> None:
     # In lockstep one tick is published at a time, so that it is stamped when it really leaves.
     limit = 1 if line.lockstep else RECEIVE_MAX
+    ticks_max = settings.ticks_max
     last = np.zeros(1, dtype=[("event", "<i8"), ("price", "<i8")])
 
     def work() -> int:
         if line.lockstep and not line.done:
             return 0
+        if line.ticks.published == ticks_max:
+            return 0
         rows = source.receive(limit)
+        if ticks_max is not None:
+            rows = rows[: ticks_max - line.ticks.published]
         if len(rows):
             line.ticks.publish(rows)
             last["event"] = rows["ts_event_ns"][-1]
@@ -120,5 +125,7 @@ def _carry(source: Source, line: FeedLine, stop: Stop) -> None:
         idle=PollYielding().idle,
         stop=stop,
         beat=beat,
-        ended=lambda: source.ended and (line.done or not line.lockstep),
+        ended=lambda: (
+            (source.ended or line.ticks.published == ticks_max) and (line.done or not line.lockstep)
+        ),
     )

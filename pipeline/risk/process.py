@@ -102,6 +102,7 @@ class _Shell:
 
     def beat(self, cycles: int) -> None:
         self._close_when_the_feed_is_silent()
+        self._close_when_asked()
         statistics = self._session.statistics()
         p50_ns, p99_ns, max_ns = self._latency.percentiles()
         self._line.beat(
@@ -132,6 +133,13 @@ class _Shell:
         if silent and self._last_tick_ns and not self._session.is_flat:
             log.error("no tick for %.0f s: closing every position", silence_ns / 1e9)
             self._desk.flatten(STALE_FEED)
+            self._show_positions()
+
+    def _close_when_asked(self) -> None:
+        reason = self._line.close_request()
+        if reason is not None:
+            log.info("asked to close every position: %s", reason)
+            self._desk.flatten(reason)
             self._show_positions()
 
     def reason_to_leave(self, stop: Stop) -> str:

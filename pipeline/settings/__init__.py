@@ -1,6 +1,6 @@
 """What the user can set: ``options`` declares it, ``files`` and ``secrets`` read it."""
 
-from pipeline.settings.files import load_settings, parse_settings
+from pipeline.settings.files import check_settings, load_settings, mistaken, parse_settings
 from pipeline.settings.options import (
     LOOPBACK_HOSTS,
     CapitalSettings,
@@ -46,9 +46,11 @@ __all__ = [
     "Settings",
     "StrategySettings",
     "WaitingSettings",
+    "check_settings",
     "e4",
     "load_secrets",
     "load_settings",
+    "mistaken",
     "parse_settings",
     "settings_page",
 ]

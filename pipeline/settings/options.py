@@ -246,6 +246,9 @@ class FeedSettings(Section):
     secrets_file: Path | None = option("TOML file of mode 0600 (credentials = file)", default=None)
     mode: Literal["ltp", "quote"] = option("What to subscribe to", default="quote")
     recording: Path | None = option("Tick file to play (recorded)", default=None)
+    ticks_max: Whole | None = option(
+        "End after this many ticks; unset goes on", unit="ticks", default=None, ge=1
+    )
     connect_timeout_seconds: Number = option(
         "Give up one attempt after", unit="s", default=5.0, gt=0
     )

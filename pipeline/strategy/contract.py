@@ -69,6 +69,10 @@ class Tick(NamedTuple):
         """Return the field ``name`` as the guide's dictionary ticks did."""
         return getattr(self, name, default)
 
+    def __contains__(self, key: object) -> bool:
+        """Tell whether there is a field of the guide's name: ``"timestamp" in tick``."""
+        return hasattr(self, key) if isinstance(key, str) else tuple.__contains__(self, key)
+
     def __getitem__(self, key: Any) -> Any:
         """Return a field by the guide's name (``tick["price"]``) or by position."""
         if isinstance(key, str):

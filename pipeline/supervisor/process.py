@@ -12,7 +12,7 @@ import logging
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from multiprocessing import connection
 from multiprocessing.context import ForkProcess
 from time import monotonic_ns
@@ -21,7 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels import choose
-from pipeline.channels.line import FEED, READER_NAMES, RISK, STRATEGY, Watch, declare_gone
+from pipeline.channels.line import (
+    ADAPTER,
+    FEED,
+    READER_NAMES,
+    RISK,
+    ROLES,
+    STRATEGY,
+    Watch,
+    declare_gone,
+)
 from pipeline.channels.readers import Readers
 from pipeline.channels.rundir import own_run
 from pipeline.runtime import boundary
@@ -50,25 +59,36 @@ Beats = Mapping[str, NDArray[np.void]]
 OnTurn = Callable[[Beats], None]
 
 
-def supervise(settings: Settings, *, logs: ChildLogs, on_turn: OnTurn | None = None) -> ExitCode:
+def supervise(
+    settings: Settings,
+    *,
+    logs: ChildLogs,
+    on_turn: OnTurn | None = None,
+    roles: Collection[str] = ROLES,
+) -> ExitCode:
     """Run the pipeline until it ends or a signal asks to stop; leave nothing behind.
 
-    ``on_turn`` is called with the newest heartbeats about twenty times a second.
+    ``on_turn`` is called with the newest heartbeats about twenty times a second. ``roles`` are
+    the processes to start; with "adapter" among them another program will read the ring too.
     """
     arrangement = plan(read_topology(), settings)
     table = choose(settings.channels.implementation).Readers
     for note in arrangement.notes:
         log.info("%s", note)
     with (
-        own_run(settings.run_directory, READER_NAMES, log.warning, table) as readers,
+        own_run(settings.run_directory, _reader_names(roles), log.warning, table) as readers,
         stop_on_signals() as stop,
     ):
         crew = _Crew(settings, arrangement, logs, readers)
         try:
-            crew.start()
+            crew.start(roles)
             return crew.watch(stop, on_turn)
         finally:
             crew.kill_all()
+
+
+def _reader_names(roles: Collection[str]) -> tuple[str, ...]:
+    return (*READER_NAMES, ADAPTER) if ADAPTER in roles else READER_NAMES
 
 
 class _Crew:
@@ -90,10 +110,13 @@ class _Crew:
         self._end_with_risk = False
         self._stopping = False
 
-    def start(self) -> None:
-        """Fork every role."""
+    def start(self, roles: Collection[str]) -> None:
+        """Fork every one of ``roles``."""
         fork = multiprocessing.get_context("fork")
-        for role in START_ORDER:
+        for role in READER_NAMES:
+            if role not in roles:
+                declare_gone(self._readers, role)
+        for role in [role for role in START_ORDER if role in roles]:
             child = fork.Process(target=self._child, args=(role,), name=role)
             with self._logs.forking(role):
                 child.start()
