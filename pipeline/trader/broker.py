@@ -184,19 +184,25 @@ class BrokerAdapter:
         self._ended = False
         self._lost = 0
         self._run = run
-        self._thread = threading.Thread(target=self._push, args=(run,), name="ticks", daemon=True)
+        self._thread = threading.Thread(target=self._push, name="ticks", daemon=True)
         self._thread.start()
+
+    def _hand_on_the_rest(self, seconds: float) -> None:
+        """Let the callback have what is on the ring of a run that has ended, if it is quick."""
+        if self._callback is not None and self._thread is not None:
+            self._thread.join(seconds)
 
     def _end(self) -> None:
         """Let go of the run before it is closed. A callback that does not return is left alone."""
         self._last_price = self.last_price
-        self._run = None  # nobody enters the ring any more
+        run, self._run = self._run, None  # nobody enters the ring any more
         self._of_trader = False
         self._ended = True
         with self._changed:
             self._changed.notify()
-        with self._reading:
-            pass  # and nobody is in it now
+        with self._reading:  # and nobody is in it now
+            if self._callback is not None and run is not None and run.line is not None:
+                self._lost += run.line.ticks.published - run.line.ticks.cursor
 
     def _refuse_inside_a_trader(self, what: str, cure: str) -> None:
         if self._of_trader:
@@ -210,7 +216,8 @@ class BrokerAdapter:
 
     def _next(self, timeout: float) -> Tick | None:
         with self._reading:
-            if self._run is None or (line := self._run.line) is None:
+            run = self._run
+            if run is None or (line := run.line) is None:
                 return None
             rows = line.ticks.read(1)
             if not len(rows) and timeout > 0:
@@ -218,21 +225,20 @@ class BrokerAdapter:
                 rows = line.ticks.read(1)
             self._lost = line.ticks.lost
             if not len(rows):
-                over = self._run.wait(0) and not line.ticks.ready
+                over = run.wait(0) and not line.ticks.ready
                 self._ended = over or line.ticks.ended
                 return None
             line.ticks.commit()
             fields = _TICK.unpack(rows.tobytes())
             return Tick._make((*fields, self._settings.instruments[fields[4]]))
 
-    def _push(self, run: Run) -> None:
+    def _push(self) -> None:
         """Be the callback's thread: hand on ticks while there is a callback."""
         told = False
-        while self._run is run:
-            if (callback := self._callback_to_call(run)) is None:
-                continue
-            tick = self._next(WAIT_SECONDS_MAX)
-            if tick is None:
+        while not self._ended:
+            if (callback := self._callback_to_call()) is None:
+                return
+            if (tick := self._next(WAIT_SECONDS_MAX)) is None:
                 continue
             try:
                 callback(tick, tick.symbol)
@@ -241,10 +247,10 @@ class BrokerAdapter:
                     log.error("on_tick_callback raised (told once)", exc_info=error)
                 told = True
 
-    def _callback_to_call(self, run: Run) -> OnTick | None:
+    def _callback_to_call(self) -> OnTick | None:
         """Return the callback; wait for one while there is none and the run goes on."""
         with self._changed:
-            while self._callback is None and self._run is run:
+            while self._callback is None and not self._ended:
                 self._changed.wait()
             return self._callback
 

@@ -28,7 +28,7 @@ from pipeline.trader.broker import ATTACH_SECONDS, BrokerAdapter, refuse_what_ca
 from pipeline.trader.config import settings_of
 from pipeline.trader.events import events, open_position_id
 from pipeline.trader.process import Run
-from pipeline.trader.screen import Screen
+from pipeline.trader.screen import GOODBYE_SECONDS, Screen
 
 log = logging.getLogger("trader")
 
@@ -269,6 +269,7 @@ class LiveTrader:
         if self._run is not None:
             self._look(run, screen)
             self._positions = None
+            self.broker._hand_on_the_rest(GOODBYE_SECONDS)
             self.broker._end()
             self._run = None
         run.close(reason)
@@ -276,9 +277,9 @@ class LiveTrader:
     def _find_results(self, settings: Settings, before: set[Path], screen: Screen) -> None:
         for path in sorted(results_files(settings.run.results_dir) - before):
             self.results_path = path
-            _, trades = self.results()
-            net = sum(float(trade["net_pnl"]) for trade in trades)
-            screen.show(f"ENDED: {len(trades)} trades, net ₹{net:+,.2f}, results in {path}")
+            figures, _ = self.results()
+            trades, net = figures["Trades"], figures["Net P&L"]
+            screen.show(f"ENDED: {trades} trades, net ₹{net}, results in {path}")
 
 
 def _settings(path: str | Path | None, config_dict: object, frozen_config: object) -> Settings:
