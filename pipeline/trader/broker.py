@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from pipeline.brokers.recorded.files import read_ticks
 from pipeline.channels import choose
 from pipeline.channels.line import ADAPTER, FEED
 from pipeline.errors import TickpipeError, UsageError, explain
@@ -264,7 +265,10 @@ def _tick_by_tick(settings: Settings) -> Settings:
 
 
 def refuse_what_cannot_start(settings: Settings) -> None:
-    """Raise what a run would end by at once: secrets or an implementation that are not there."""
+    """Raise what a run would end by at once: secrets, a recording or an implementation that is
+    not there."""
     choose(settings.channels.implementation)
     if settings.feed.broker == "smartapi":
         load_secrets(settings.feed, os.environ)
+    elif settings.feed.recording is not None:
+        read_ticks(settings.feed.recording, settings.instruments)

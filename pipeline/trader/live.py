@@ -188,8 +188,9 @@ class LiveTrader:
 
     def __repr__(self) -> str:
         state = "running" if self.is_running else "not running"
-        shown = ", ".join(f"{name}={value:,.10g}" for name, value in self.statistics().items())
-        return f"<LiveTrader {state} {shown}".rstrip() + ">"
+        figures = self.statistics().items()
+        shown = [f"{k}={v:,.2f}" if isinstance(v, float) else f"{k}={v:,}" for k, v in figures]
+        return f"<LiveTrader {' '.join([state, *shown])}>"
 
     def __getattr__(self, name: str) -> object:
         """Say where a name of the guide's program went, or which name is near."""
@@ -250,7 +251,7 @@ class LiveTrader:
             if beats % PERFORMANCE_BEATS == 0:
                 screen.perform()
             if beats % LOG_BEATS == 0:
-                log.info("heartbeat %d: %s", beats, self)
+                log.info("heartbeat %d: %s", beats, repr(self))  # as it is now
 
     def _look(self, run: Run, screen: Screen) -> None:
         self._beats = dict(run.beats())
