@@ -56,6 +56,7 @@ SHELL_FILES = frozenset(
         "settings/secrets",
         "strategy/loading",
         "trader/__main__",
+        "trader/arguments",
         "trader/broker",
         "trader/live",
         "trader/screen",

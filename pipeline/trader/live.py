@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels.line import ADAPTER, FEED, RISK, ROLES
-from pipeline.errors import StrategyLoadError, UsageError, explain
+from pipeline.errors import UsageError, explain
 from pipeline.records import PRICE_SCALE, REASON_BYTES
 from pipeline.results.files import read_results, results_files
 from pipeline.runtime.exit_codes import ExitCode
@@ -22,10 +22,9 @@ from pipeline.runtime.stopping import (
     Stop,
     stop_on_signals,
 )
-from pipeline.settings import Mode, Settings, load_settings
-from pipeline.strategy.loading import load_strategy
+from pipeline.settings import Mode, Settings
+from pipeline.trader.arguments import settings_given, try_strategy
 from pipeline.trader.broker import ATTACH_SECONDS, BrokerAdapter, refuse_what_cannot_start
-from pipeline.trader.config import settings_of
 from pipeline.trader.events import events, open_position_id
 from pipeline.trader.process import Run
 from pipeline.trader.screen import GOODBYE_SECONDS, Screen
@@ -69,9 +68,8 @@ class LiveTrader:
         config_dict: Mapping[str, object] | None = None,
         frozen_config: Mapping[str, object] | Settings | None = None,
     ) -> None:
-        self.settings = _settings(config_path, config_dict, frozen_config)
-        with _loading():
-            load_strategy(self.settings.strategy)  # its mistakes are told here
+        self.settings = settings_given(config_path, config_dict, frozen_config)
+        try_strategy(self.settings)
         self.use_direct_callbacks = False
         """False: strategy and risk poll. True: they are woken for each tick. Read by start()."""
         self.broker = BrokerAdapter(self.settings)
@@ -281,62 +279,3 @@ class LiveTrader:
             figures, _ = self.results()
             trades, net = figures["Trades"], figures["Net P&L"]
             screen.show(f"ENDED: {trades} trades, net ₹{net}, results in {path}")
-
-
-def _settings(path: str | Path | None, config_dict: object, frozen_config: object) -> Settings:
-    given = {"config_path": path, "config_dict": config_dict, "frozen_config": frozen_config}
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) > 1:
-        raise UsageError(
-            explain(
-                f"LiveTrader({', '.join(named)})",
-                rule="a trader has one configuration",
-                cure="give one of them",
-            )
-        )
-    if named and named != ["config_path"]:
-        return _not_of_main(settings_of(given[named[0]], named[0]))
-    return _not_of_main(load_settings(_default_config() if path is None else Path(path)))
-
-
-def _default_config() -> Path:
-    from pipeline.verbs import default_config  # it imports the whole command line
-
-    return default_config()
-
-
-_FILE_OF_ITS_OWN = "a strategy is imported by a process of its own"
-
-
-def _not_of_main(settings: Settings) -> Settings:
-    if settings.strategy.use.startswith("__main__:"):
-        raise StrategyLoadError(
-            explain(
-                f"strategy.use = {settings.strategy.use!r}",
-                rule=f"{_FILE_OF_ITS_OWN}, where __main__ is another program",
-                cure='put the class into a file, and write "that_file.py:Class"',
-            )
-        )
-    return settings
-
-
-_loads: list[str] = []  # not empty while a strategy's file is being imported
-
-
-@contextmanager
-def _loading() -> Iterator[None]:
-    """Refuse a trader that is made by importing its own strategy: it would go on for ever."""
-    if _loads:
-        raise StrategyLoadError(
-            explain(
-                "importing the strategy's file made a LiveTrader",
-                rule=f"{_FILE_OF_ITS_OWN}; what stands in it at the left margin is run by that",
-                cure="put the class into a file of its own, or the rest under "
-                'if __name__ == "__main__":',
-            )
-        )
-    _loads.append("")
-    try:
-        yield
-    finally:
-        _loads.clear()

@@ -45,6 +45,11 @@ def test_a_path_in_the_place_of_the_dictionary_is_refused() -> None:
         LiveTrader(frozen_config="configs/guide.toml")  # type: ignore[arg-type]
 
 
+def test_a_dictionary_in_the_place_of_the_path_is_refused(config: Config) -> None:
+    with pytest.raises(UsageError, match=r"write LiveTrader\(frozen_config=config\)"):
+        LiveTrader(config)  # type: ignore[arg-type]
+
+
 def test_a_strategy_that_cannot_be_loaded_is_told_when_the_trader_is_made(config: Config) -> None:
     config["strategy"]["use"] = "no_such_module:Strategy"
     with pytest.raises(StrategyLoadError, match="no module 'no_such_module'"):
@@ -53,7 +58,7 @@ def test_a_strategy_that_cannot_be_loaded_is_told_when_the_trader_is_made(config
 
 def test_a_strategy_of_the_program_itself_is_refused(config: Config) -> None:
     config["strategy"]["use"] = "__main__:Mine"
-    with pytest.raises(StrategyLoadError, match="put the class into a file"):
+    with pytest.raises(StrategyLoadError, match="put the class into a file of its own"):
         LiveTrader(config_dict=config)
 
 
