@@ -36,7 +36,8 @@ class Screen:
         self._performing = threading.Event()  # one call is waiting or going on
         self._busy: tuple[str, float] | None = None  # what is called now, and since when
         self._told: set[tuple[str, str]] = set()
-        self._over = False
+        self._closing = False  # no more jobs will come
+        self._over = False  # those that are left are not wanted any more
         self._thread = threading.Thread(target=self._work, name="screen", daemon=True)
 
     def __enter__(self) -> Self:
@@ -50,8 +51,9 @@ class Screen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._closing = True
         with contextlib.suppress(queue.Full):
-            self._jobs.put_nowait(None)
+            self._jobs.put_nowait(None)  # it may wait for one
         if self._thread.is_alive():
             self._thread.join(GOODBYE_SECONDS)
         self._over = True
@@ -88,7 +90,10 @@ class Screen:
             self._tell_once(busy[0], "has not returned for %g s; the run goes on", patience)
 
     def _work(self) -> None:
-        while not self._over and (job := self._jobs.get()) is not None:
+        while not (self._over or (self._closing and self._jobs.empty())):
+            job = self._jobs.get()
+            if job is None:
+                return
             name, call = job
             self._busy = (name, monotonic())
             try:
