@@ -148,9 +148,14 @@ def has_a_box_that_raises(config: Config, folder: Path) -> None:
 
 def has_a_callback_that_blocks(config: Config, folder: Path) -> None:
     blocked, called = threading.Event(), threading.Event()
+
+    def block() -> None:
+        called.set()
+        blocked.wait()
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(screen_module, "monotonic", Clock().read)
-        with Screen(None, lambda: (called.set(), blocked.wait()), None) as screen:
+        with Screen(None, block, None) as screen:
             screen.perform()
             called.wait()
             screen.look()

@@ -264,7 +264,7 @@ class LiveTrader:
         """End the run if it still goes on, look a last time, and leave its memory."""
         run.stop(reason)
         while not run.wait(BEAT_SECONDS):
-            pass
+            screen.look()
         if self._run is not None:
             self._look(run, screen)
             self._positions = None

@@ -9,12 +9,12 @@ Signals for it are blocked from before the exec until its handlers are there: no
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,15 +25,16 @@ from numpy.typing import NDArray
 import pipeline
 from pipeline import errors
 from pipeline.channels.adapter import AdapterLine
-from pipeline.channels.line import FEED, TICKS, Watch
-from pipeline.channels.locks import lock_pid
-from pipeline.channels.rundir import RUN_LOCK, owner_created
+from pipeline.channels.line import FEED, ROLES, TICKS, Watch
+from pipeline.channels.locks import lock_is_held, lock_pid
+from pipeline.channels.rundir import RUN_LOCK, lock_path, owner_created
 from pipeline.errors import TickpipeError, explain
 from pipeline.runtime.exit_codes import ExitCode, describe, exit_code_of, named
 from pipeline.runtime.stopping import STOP_RETURNCODES, STOP_SIGNALS, signal_of
 from pipeline.settings import Settings
 
-log = logging.getLogger("trader")
+_CLOSE_SECONDS = 1.0  # how often to look whether a run has ended
+_ORPHANS_SECONDS = 0.01
 
 _ERRORS = (
     errors.SettingsError,
@@ -92,12 +93,22 @@ class Run:
         return self._watch.latest()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end of the run, ``seconds`` at most; True when it has ended."""
+        """Wait for the end of the run, ``seconds`` at most; True when it has ended.
+
+        The processes of a supervisor that was killed stop by themselves, after it.
+        """
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
-        return True
+        if self.line is None or not self._processes_left():
+            return True
+        time.sleep(min(seconds, _ORPHANS_SECONDS))
+        return False
+
+    def _processes_left(self) -> bool:
+        directory = self._settings.run_directory
+        return any(lock_is_held(lock_path(directory, role)) for role in ROLES)
 
     def stop(self, reason: str) -> None:
         """Ask the pipeline to close what is open and end; only the first reason counts."""
@@ -108,7 +119,8 @@ class Run:
     def close(self, reason: str) -> None:
         """Stop the pipeline, wait for its end, and let go of its memory."""
         self.stop(reason)
-        self._process.wait()
+        while not self.wait(_CLOSE_SECONDS):
+            pass
         self._watch.close()
         if self.line is not None:
             self.line.close()

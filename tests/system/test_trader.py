@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import queue
@@ -20,7 +21,9 @@ import pytest
 from pipeline.backtest import backtest
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.channels.line import Watch
-from pipeline.errors import AlreadyRunning, FeedLost, TickFileError, UsageError
+from pipeline.channels.locks import lock_pid
+from pipeline.channels.rundir import RUN_LOCK
+from pipeline.errors import AlreadyRunning, FeedLost, TickFileError, TickpipeError, UsageError
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.strategy.contract import Tick
 from pipeline.trader import BrokerAdapter, LiveTrader
@@ -146,8 +149,21 @@ def test_run_once_ends_after_the_first_tick(config: Config, use_direct_callbacks
     assert trader.start(run_once=True) is ExitCode.OK
     assert trader.results()[0]["Ticks"] == "1"
     assert not trader.is_running
-    trader.start()  # and the next run is whole
+
+
+def test_after_run_once_the_next_run_is_whole(config: Config) -> None:
+    trader = LiveTrader(frozen_config=config)
+    trader.start(run_once=True)
+    trader.start()
     assert trades_of(trader) == golden_trades()
+
+
+def test_ticks_max_is_exact_where_ticks_come_many_at_once(config: Config) -> None:
+    config["channels"]["lockstep"] = False
+    config["feed"]["ticks_max"] = 1_000
+    trader = LiveTrader(frozen_config=config)
+    trader.start()
+    assert trader.results()[0]["Ticks"] == "1000"
 
 
 # How a run ends ------------------------------------------------------------------------------
@@ -279,6 +295,23 @@ def test_a_second_start_is_refused_while_the_first_runs(slow: Config) -> None:
     trader.stop()
     run.wait_for_end()
     assert reasons_of(trader) == ["Stop Requested"]
+
+
+def test_a_supervisor_that_is_killed_is_told_when_the_results_are_written(slow: Config) -> None:
+    ended: list[str] = []
+
+    def trade() -> None:
+        with pytest.raises(TickpipeError, match="killed by SIGKILL"):
+            trader.start()
+        ended.extend(reasons_of(trader))
+
+    trader = LiveTrader(frozen_config=slow)
+    thread = threading.Thread(target=trade, daemon=True)
+    thread.start()
+    until(lambda: trader.active_position_id is not None, "an open position")
+    os.kill(lock_pid(Path(slow["channels"]["directory"]) / RUN_LOCK), signal.SIGKILL)
+    thread.join(WAIT_SECONDS_MAX)
+    assert ended == ["Stop Requested"]
 
 
 def test_what_ends_a_run_is_raised_when_its_results_are_written(config: Config) -> None:
@@ -500,6 +533,24 @@ def test_a_feed_that_never_connects_is_told_to_who_polls(config: Config) -> None
     with pytest.raises(FeedLost, match="exit code 9 FEED_LOST"):
         until(lambda: broker.get_next_tick() is not None, "an error")
     broker.disconnect()
+
+
+def test_a_program_that_never_disconnects_leaves_nothing(config: Config, tmp_path: Path) -> None:
+    program = (
+        "import json, sys\n"
+        "from pipeline.trader import BrokerAdapter\n"
+        "broker = BrokerAdapter(json.loads(sys.argv[1]))\n"
+        "broker.on_tick_callback = lambda tick, symbol: None\n"
+        "broker.connect()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(config)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=WAIT_SECONDS_MAX,
+        check=False,
+    )
+    assert done.returncode == 0  # and `config` waits for the run directory to go
 
 
 # The guide's own words -----------------------------------------------------------------------
