@@ -21,8 +21,8 @@ import pytest
 from pipeline.backtest import backtest
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.channels.line import Watch
-from pipeline.channels.locks import lock_pid
-from pipeline.channels.rundir import RUN_LOCK
+from pipeline.channels.locks import lock_is_held, lock_pid
+from pipeline.channels.rundir import RUN_LOCK, lock_path
 from pipeline.errors import AlreadyRunning, FeedLost, TickFileError, TickpipeError, UsageError
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.strategy.contract import Tick
@@ -417,6 +417,22 @@ def test_a_callback_set_before_start_gets_every_tick(config: Config) -> None:
     assert trader.broker.lost == 0
     assert trader.broker.last_price == got[-1][1]
     assert trades_of(trader) == golden_trades()
+
+
+def test_a_callback_slower_than_the_run_gets_the_rest_at_its_end(config: Config) -> None:
+    config["feed"]["ticks_max"] = 500
+    risk_lives = lock_path(Path(config["channels"]["directory"]), "risk")
+    got: list[int] = []
+
+    def begin_when_the_run_has_ended(tick: Tick, symbol: str) -> None:
+        until(lambda: not lock_is_held(risk_lives), "risk to end")
+        got.append(tick.seq)
+
+    trader = LiveTrader(frozen_config=config)
+    trader.broker.on_tick_callback = begin_when_the_run_has_ended
+    trader.start()
+    assert got == list(range(1, 501))
+    assert trader.broker.lost == 0
 
 
 def test_a_callback_set_while_the_run_goes_on_gets_ticks(slow: Config) -> None:
