@@ -21,8 +21,8 @@ import pytest
 from pipeline.backtest import backtest
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.channels.line import Watch
-from pipeline.channels.locks import lock_is_held, lock_pid
-from pipeline.channels.rundir import RUN_LOCK, lock_path
+from pipeline.channels.locks import lock_pid
+from pipeline.channels.rundir import RUN_LOCK
 from pipeline.errors import AlreadyRunning, FeedLost, TickFileError, TickpipeError, UsageError
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.strategy.contract import Tick
@@ -419,14 +419,23 @@ def test_a_callback_set_before_start_gets_every_tick(config: Config) -> None:
     assert trades_of(trader) == golden_trades()
 
 
-def test_a_callback_slower_than_the_run_gets_the_rest_at_its_end(config: Config) -> None:
+def test_a_callback_slower_than_the_run_gets_the_rest_at_its_end(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config["feed"]["ticks_max"] = 500
-    risk_lives = lock_path(Path(config["channels"]["directory"]), "risk")
+    ended = threading.Event()
+    wait_for_it = BrokerAdapter._hand_on_the_rest
     got: list[int] = []
 
+    def say_that_it_has_ended(broker: BrokerAdapter, seconds: float) -> None:
+        ended.set()
+        wait_for_it(broker, WAIT_SECONDS_MAX)
+
     def begin_when_the_run_has_ended(tick: Tick, symbol: str) -> None:
-        until(lambda: not lock_is_held(risk_lives), "risk to end")
+        ended.wait(WAIT_SECONDS_MAX)
         got.append(tick.seq)
+
+    monkeypatch.setattr(BrokerAdapter, "_hand_on_the_rest", say_that_it_has_ended)
 
     trader = LiveTrader(frozen_config=config)
     trader.broker.on_tick_callback = begin_when_the_run_has_ended
