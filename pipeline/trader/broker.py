@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.channels import choose
@@ -94,14 +95,7 @@ class BrokerAdapter:
         Raises SettingsError for missing secrets, and the feed's error if it ends before.
         """
         self._refuse_inside_a_trader("connect()", "trader.start() connects trader.broker")
-        if self._run is not None:
-            raise UsageError(
-                explain(
-                    "connect() of a broker that is connected",
-                    rule="a broker has one connection",
-                    cure="call disconnect() first",
-                )
-            )
+        self._refuse_connected("connect() of a broker that is connected", "it goes on")
         settings = _tick_by_tick(self._settings)
         refuse_what_cannot_start(settings)
         run = Run(settings, (FEED, ADAPTER))
@@ -145,7 +139,10 @@ class BrokerAdapter:
                     cure="call connect() first; trader.start() connects trader.broker",
                 )
             )
-        tick = self._next(timeout)
+        deadline = monotonic() + timeout
+        while (tick := self._next(min(timeout, WAIT_SECONDS_MAX))) is None:
+            if self._ended or monotonic() >= deadline:
+                break
         if tick is None and self._ended and (run := self._run) and not self._of_trader:
             run.result()
         return tick
@@ -185,7 +182,7 @@ class BrokerAdapter:
         self._ended = False
         self._lost = 0
         self._run = run
-        self._thread = threading.Thread(target=self._push, name="ticks", daemon=True)
+        self._thread = threading.Thread(target=self._push, args=(run,), name="ticks", daemon=True)
         self._thread.start()
 
     def _hand_on_the_rest(self, seconds: float) -> None:
@@ -204,6 +201,14 @@ class BrokerAdapter:
         with self._reading:  # and nobody is in it now
             if self._callback is not None and run is not None and run.line is not None:
                 self._lost += run.line.ticks.published - run.line.ticks.cursor
+
+    def _refuse_connected(self, what: str, why: str) -> None:
+        if self._run is not None:
+            raise UsageError(
+                explain(
+                    what, rule=f"a broker has one connection: {why}", cure="call disconnect() first"
+                )
+            )
 
     def _refuse_inside_a_trader(self, what: str, cure: str) -> None:
         if self._of_trader:
@@ -233,11 +238,11 @@ class BrokerAdapter:
             fields = _TICK.unpack(rows.tobytes())
             return Tick._make((*fields, self._settings.instruments[fields[4]]))
 
-    def _push(self) -> None:
-        """Be the callback's thread: hand on ticks while there is a callback."""
+    def _push(self, run: Run) -> None:
+        """Be the callback's thread in ``run``: hand on ticks while there is a callback."""
         told = False
-        while not self._ended:
-            if (callback := self._callback_to_call()) is None:
+        while not self._is_over(run):
+            if (callback := self._callback_to_call(run)) is None:
                 return
             if (tick := self._next(WAIT_SECONDS_MAX)) is None:
                 continue
@@ -248,10 +253,13 @@ class BrokerAdapter:
                     log.error("on_tick_callback raised (told once)", exc_info=error)
                 told = True
 
-    def _callback_to_call(self) -> OnTick | None:
+    def _is_over(self, run: Run) -> bool:
+        return self._ended or self._run is not run
+
+    def _callback_to_call(self, run: Run) -> OnTick | None:
         """Return the callback; wait for one while there is none and the run goes on."""
         with self._changed:
-            while self._callback is None and not self._ended:
+            while self._callback is None and not self._is_over(run):
                 self._changed.wait()
             return self._callback
 

@@ -6,7 +6,7 @@ import difflib
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +102,7 @@ class LiveTrader:
         screen = Screen(result_box, performance_callback, self)
         before = results_files(settings.run.results_dir)
         with self._stopping() as stop:
+            self.broker._refuse_connected("connect() of trader.broker", "start() connects it")
             log.info("%s mode (use_direct_callbacks)", settings.waiting.mode)
             self.results_path = None
             self._beats, self._positions = {}, None
@@ -137,7 +138,8 @@ class LiveTrader:
                 )
             )
         if (run := self._run) is not None and run.line is not None:
-            run.line.request_close(reason)
+            with suppress(ValueError):  # it is just being closed
+                run.line.request_close(reason)
 
     @property
     def is_running(self) -> bool:

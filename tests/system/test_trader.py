@@ -314,6 +314,15 @@ def test_a_supervisor_that_is_killed_is_told_when_the_results_are_written(slow: 
     assert ended == ["Stop Requested"]
 
 
+def test_a_broker_that_was_connected_by_hand_is_told(config: Config) -> None:
+    trader = LiveTrader(frozen_config=config)
+    trader.broker.connect()
+    with pytest.raises(UsageError, match=r"start\(\) connects it"):
+        trader.start()
+    trader.broker.disconnect()
+    assert trader.start() is ExitCode.OK
+
+
 def test_what_ends_a_run_is_raised_when_its_results_are_written(config: Config) -> None:
     config["feed"] = NOBODY
     trader = LiveTrader(frozen_config=config)
@@ -538,6 +547,41 @@ def test_polling_and_callback_may_take_turns(config: Config) -> None:
     last = polled(broker)
     broker.disconnect()
     assert first + got + last == expected(config)
+
+
+def test_a_callback_may_disconnect(config: Config) -> None:
+    got: list[int] = []
+
+    def take_ten(tick: Tick, symbol: str) -> None:
+        got.append(tick.seq)
+        if len(got) == 10:
+            broker.disconnect()
+
+    broker = BrokerAdapter(config)
+    broker.on_tick_callback = take_ten
+    broker.connect()
+    until(lambda: broker.ended, "the callback to disconnect")
+    assert got == list(range(1, 11))
+
+
+def test_a_callback_that_blocks_does_not_keep_a_broker_from_disconnecting(config: Config) -> None:
+    released, got = threading.Event(), queue.Queue[int]()
+
+    def block_on_the_first(tick: Tick, symbol: str) -> None:
+        got.put(tick.seq)
+        released.wait()
+
+    broker = BrokerAdapter(config)
+    broker.on_tick_callback = block_on_the_first
+    broker.connect()
+    assert got.get(timeout=WAIT_SECONDS_MAX) == 1
+    broker.disconnect()
+    broker.on_tick_callback = None
+    broker.connect()
+    released.set()  # the thread of the connection before sees that it is over
+    assert polled(broker, 5) == expected(config)[:5]
+    broker.disconnect()
+    assert got.empty()
 
 
 def test_a_broker_can_be_connected_again(config: Config) -> None:
