@@ -15,7 +15,7 @@
     │   ├── AuthRefused           401 / 403: the token, not the network
     │   └── FeedLost              gone, and every attempt to reconnect used up
     └── StrategyError             the user's strategy
-        ├── BadSignal             on_tick returned something that is not a signal
+        ├── BadSignal             a strategy returned something that is not a signal
         └── StrategyFailed        too many consecutive failures
 
 A message names the rule, the value and the cure: build it with ``explain``.

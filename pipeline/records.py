@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from datetime import timedelta, timezone
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,20 @@ TICK = np.dtype(
     ]
 )
 assert TICK.itemsize == 64, "one tick is one cache line"
+
+
+class GapReason(StrEnum):
+    """Why a reader did not get ticks that were published."""
+
+    LAPPED = "lapped"  # it was so late that the writer overtook it
+    RESTART = "restart"  # the feed died and another one went on
+
+
+class Gap(NamedTuple):
+    """Ticks that were published and that a reader never got."""
+
+    reason: GapReason
+    lost: int  # exact; 0 after a restart that lost nothing of the ring
 
 
 class Action(IntEnum):

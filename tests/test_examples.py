@@ -46,6 +46,16 @@ def test_breakout_buys_new_highs_of_the_day(day: NDArray[np.void]) -> None:
     )
 
 
+def test_breakout_on_batches_makes_the_trades_of_breakout_on_ticks(
+    day: NDArray[np.void],
+) -> None:
+    one, other = (
+        trade(day, use) for use in ("breakout.py:Breakout", "batch_breakout.py:BatchBreakout")
+    )
+    assert one.trades
+    assert other.trades == one.trades
+
+
 def test_channel_takes_its_parameters_and_leaves_when_it_is_out_of_patience(
     day: NDArray[np.void],
 ) -> None:
