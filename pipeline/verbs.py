@@ -26,6 +26,8 @@ from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.channels import NATIVE_MISSING, choose
 from pipeline.channels.inspection import ReaderReport, inspect
 from pipeline.channels.line import Watch
+from pipeline.channels.locks import lock_is_held
+from pipeline.channels.rundir import lock_path
 from pipeline.display import Display
 from pipeline.errors import PortInUse, TickpipeError, UsageError, explain
 from pipeline.records import IST, ProcessState
@@ -179,7 +181,8 @@ def ring(options: argparse.Namespace) -> ExitCode:
     for role, beat in watch.latest().items():
         state = ProcessState(int(beat["state"][0])).name.lower()
         age_ms = (time.monotonic_ns() - int(beat["beat_ns"][0])) / 1e6
-        console.print(f"{role}: {state}, heartbeat {age_ms:,.0f} ms ago")
+        dead = "" if lock_is_held(lock_path(directory, role)) else ", DEAD"
+        console.print(f"{role}: {state}, heartbeat {age_ms:,.0f} ms ago{dead}")
     watch.close()
     return ExitCode.OK
 

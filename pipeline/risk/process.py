@@ -41,7 +41,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
         Ledger.open(results / f"ledger_{started:%Y%m%d_%H%M%S_%f}.sqlite") as ledger,
-        RiskLine(settings) as line,
+        RiskLine(settings, spin_bare) as line,
     ):
         ledger.settings_used(settings_rows(settings))
         shell = _Shell(settings, ledger, line)
@@ -49,7 +49,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
         try:
             duty_cycle.run(
                 shell.work,
-                idle=line.waiting(settings, spin_bare).idle,
+                idle=line.idle,
                 stop=stop,
                 beat=shell.beat,
                 ended=lambda: line.ended or shell.feed_died,
@@ -71,10 +71,14 @@ class _Shell:
         self._desk = Desk(self._session, ledger, PaperGateway(e4(settings.risk.slippage_points)))
         self._latency = LatencyWindow()
         self._watch = Watch(settings.run_directory)
-        self._ticks = 0
+        self._ticks = self._feed_restarts = 0
         self._shown_version = -1
         self._last_tick_ns = 0
         self._silence_ns_max = int(settings.risk.silent_feed_seconds_max * 1e9)
+        # A feed that nobody starts again is dead at the first look.
+        patience_s = settings.risk.dead_feed_seconds_max if settings.feed_restarts_max else 0
+        self._dead_ns_max = int(patience_s * 1e9)
+        self._feed_seen_ns = monotonic_ns()
         self.feed_died = False
         self._show_positions()
 
@@ -83,6 +87,7 @@ class _Shell:
         ticks = line.read(READ_MAX)
         signals = line.signals.take()
         if not len(ticks) and not len(signals):
+            self._follow_the_feed()
             return 0
         now_ns = monotonic_ns()
         if len(ticks):
@@ -95,6 +100,12 @@ class _Shell:
         self._latency.add(now_ns - ticks["ts_recv_ns"])
         self._ticks += len(ticks)
         return len(ticks) + len(signals)
+
+    def _follow_the_feed(self) -> None:
+        gap = self._line.follow()
+        if gap is not None:
+            self._feed_restarts += 1
+            log.warning("another feed took over; %d ticks are lost", gap.lost)
 
     def _show_positions(self) -> None:
         self._shown_version = self._session.version
@@ -124,10 +135,13 @@ class _Shell:
         )
 
     def _close_when_the_feed_is_silent(self) -> None:
-        if not self._line.ticks.ready and not self._line.feed_alive:
+        now_ns = monotonic_ns()
+        if self._line.ticks.ready or self._line.feed_alive:
+            self._feed_seen_ns = now_ns
+        elif now_ns - self._feed_seen_ns > self._dead_ns_max:
             log.error("the feed is dead: closing every position and ending")
             self.feed_died = True
-        silence_ns = monotonic_ns() - self._last_tick_ns
+        silence_ns = now_ns - self._last_tick_ns
         silent = not self._line.lockstep and silence_ns > self._silence_ns_max
         if silent and self._last_tick_ns and not self._session.is_flat:
             log.error("no tick for %.0f s: closing every position", silence_ns / 1e9)
@@ -175,8 +189,9 @@ class _Shell:
             ("Mode", self._settings.waiting.mode + (", lockstep" if line.lockstep else "")),
             ("Data Source", source),
             ("Ticks", str(self._ticks)),
+            ("Feed Restarts", str(self._feed_restarts)),
             ("Laps", f"risk {line.ticks.lapped}, strategy {line.strategy_lapped}"),
-            ("Ticks Lost By Laps", f"risk {line.ticks.lost}, strategy {line.strategy_lost}"),
+            ("Ticks Lost", f"risk {line.ticks.lost}, strategy {line.strategy_lost}"),
             ("Signals", str(statistics.signals)),
             ("Refused Signals", str(statistics.refused)),
             ("Tick To Signal", self._strategy_latency()),

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from pipeline.errors import SettingsError, explain
-from pipeline.records import INSTRUMENTS_MAX, PRICE_SCALE
+from pipeline.records import INSTRUMENTS_MAX, PRICE_SCALE, WhenLapped
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
@@ -170,11 +170,23 @@ class RiskSettings(Section):
         "Paper fills are worse than the last price by this", unit="₹", ge=0
     )
     entry_price_max: Price = option("Refuse entries above", unit="₹", default=Decimal(10_000), gt=0)
+    when_lapped: WhenLapped = option(
+        "If risk is so late that the feed overwrote ticks it had not read: raise closes every "
+        "position and ends, latest goes on with the newest tick, oldest with the oldest there is",
+        default=WhenLapped.RAISE,
+    )
     signal_ttl_ms: Whole = option(
         "Refuse a signal whose tick is older than this", unit="ms", default=1_000, ge=1
     )
+    dead_feed_seconds_max: Number = option(
+        "With the feed dead for this long and no other one started, close every position and end "
+        "(stale_feed)",
+        unit="s",
+        default=10.0,
+        gt=0,
+    )
     silent_feed_seconds_max: Number = option(
-        "With the feed silent or dead for this long, close every position (stale_feed)",
+        "With no tick for this long, close every position (stale_feed)",
         unit="s",
         default=60.0,
         gt=0,
@@ -218,6 +230,11 @@ class StrategySettings(Section):
     parameters: dict[str, Parameter] = option(
         "Parameters of your own strategy, under [strategy.parameters]", default={}
     )
+    when_lapped: WhenLapped = option(
+        "If the strategy is so late that the feed overwrote ticks it had not read: latest goes on "
+        "with the newest tick, oldest with the oldest there is, raise stops the strategy",
+        default=WhenLapped.LATEST,
+    )
     batch_max: Whole = option("Ticks read at once", unit="ticks", default=256, ge=1, le=65_536)
     failures_max: Whole = option(
         "Consecutive failures of on_tick that close the position and stop", default=7, ge=1
@@ -257,6 +274,13 @@ class FeedSettings(Section):
     )
     reconnect_delay_seconds: Number = option(
         "First pause between attempts; doubles up to 16 times this", unit="s", default=0.5, gt=0
+    )
+
+    restarts_max: Whole = option(
+        "Times in a run that a feed which was killed or hung is started again; "
+        "never with a recording or in lockstep",
+        default=3,
+        ge=0,
     )
 
     @model_validator(mode="after")
@@ -390,6 +414,12 @@ class Settings(Section):
         if self.channels.directory is not None:
             return self.channels.directory
         return Path(f"/dev/shm/tickpipe-{os.getuid()}") / self.run.name
+
+    @property
+    def feed_restarts_max(self) -> int:
+        """How often the feed may be started again; a recording would begin anew."""
+        live = self.feed.broker != "recorded" and not self.channels.lockstep
+        return self.feed.restarts_max if live else 0
 
     @property
     def flat_time(self) -> time | None:

@@ -164,9 +164,11 @@ class StrategySession:
         ``release``, called once behind the last look at them, says how many were.
         """
         if self.failed is not None:
+            release()
             return NO_SIGNALS
+        rows: list[SignalRow] = []
         if self._exhausted:
-            rows = []
+            release()
         elif self.takes_batches:
             rows = self._decide_at_once(ticks, release)
         else:

@@ -47,7 +47,7 @@ def test_every_tick_arrives_once_and_in_order(
     assert seen.read_text().splitlines() == expected
     parameters, _ = tickpipe.results_file()
     assert parameters["Ticks"] == str(len(sent))
-    assert parameters["Ticks Lost By Laps"] == "risk 0, strategy 0"
+    assert parameters["Ticks Lost"] == "risk 0, strategy 0"
 
 
 def test_a_quick_recording_laps_a_slow_strategy_and_the_loss_is_exact(
@@ -63,7 +63,7 @@ def test_a_quick_recording_laps_a_slow_strategy_and_the_loss_is_exact(
     )  # fmt: skip
     assert code == 0, output
     parameters, _ = tickpipe.results_file()
-    lost = int(parameters["Ticks Lost By Laps"].rpartition(" ")[2])
+    lost = int(parameters["Ticks Lost"].rpartition(" ")[2])
     received = len(seen.read_text().splitlines())
     assert lost > 0
     assert received + lost == 3_000

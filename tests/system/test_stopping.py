@@ -121,8 +121,49 @@ def test_in_lockstep_too_risk_goes_on_without_a_dead_strategy(
 
 
 def test_a_dead_feed_makes_risk_close_the_position(tickpipe: Tickpipe, start_day: StartDay) -> None:
-    run = start_day("BuysOnce", "--set", "risk.base_sl_points=200")
+    keep = ("--set", "risk.base_sl_points=200", "--set", "feed.restarts_max=0")
+    run = start_day("BuysOnce", *keep)
     run.wait_until_open()
+    run.kill("feed")
+    code, output = run.finish()
+    assert code == ExitCode.CHILD_DIED, output
+    assert tickpipe.trades()[-1]["exit_reason"] == "stale_feed"
+
+
+@pytest.mark.parametrize("mode", ["poll", "callback"])
+def test_a_killed_feed_is_started_again_and_everybody_goes_on(
+    tickpipe: Tickpipe, start_day: StartDay, mode: str
+) -> None:
+    run = start_day("BuysOnce", "--mode", mode, "--set", "risk.base_sl_points=200")
+    run.wait_until_open()
+    first, handled = run.beat("feed", "pid"), run.beat("risk", "last_seq")
+    run.kill("feed")
+    for role in ("strategy", "risk"):
+        tickpipe.wait_for(
+            lambda role=role: run.beat(role, "last_seq") > handled + 100,  # type: ignore[misc]
+            f"{role} to handle ticks of another feed",
+        )
+    assert run.beat("feed", "pid") != first
+    assert run.beat("feed", "last_seq") > handled, "seqs go on where they were"
+    assert run.beat("risk", "position") > 0, "the position is kept"
+    run.process.terminate()
+    code, output = run.finish()
+    assert code == ExitCode.OK, output
+    assert "feed died: killed by SIGKILL. Starting another one" in output
+    parameters, trades = tickpipe.results_file()
+    assert trades[-1]["exit_reason"] == "Stop Requested"
+    assert parameters["Feed Restarts"] == "1"
+
+
+def test_a_feed_that_dies_too_often_makes_risk_close_the_position(
+    tickpipe: Tickpipe, start_day: StartDay
+) -> None:
+    keep = ("--set", "risk.base_sl_points=200", "--set", "feed.restarts_max=1")
+    run = start_day("BuysOnce", *keep, "--set", "risk.dead_feed_seconds_max=0.5")
+    run.wait_until_open()
+    first = run.beat("feed", "pid")
+    run.kill("feed")
+    tickpipe.wait_for(lambda: run.beat("feed", "pid") != first, "another feed")
     run.kill("feed")
     code, output = run.finish()
     assert code == ExitCode.CHILD_DIED, output
