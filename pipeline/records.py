@@ -38,18 +38,28 @@ TICK = np.dtype(
 assert TICK.itemsize == 64, "one tick is one cache line"
 
 
-class GapReason(StrEnum):
-    """Why a reader did not get ticks that were published."""
+class WhenLapped(StrEnum):
+    """What a reader of the ring does when it was overtaken; what it lost is counted in any case."""
 
-    LAPPED = "lapped"  # it was so late that the writer overtook it
-    RESTART = "restart"  # the feed died and another one went on
+    OLDEST = "oldest"  # go on with the oldest record that is intact: a recorder
+    LATEST = "latest"  # go on with the newest and skip the others: who wants the price as it is now
+    RAISE = "raise"  # raise ReaderLapped: who may not go on past a gap unawares
+
+
+class GapReason(StrEnum):
+    LAPPED = "lapped"  # the writer overtook the reader
+    RESTART = "restart"  # the writer died, and another went on in its place
 
 
 class Gap(NamedTuple):
-    """Ticks that were published and that a reader never got."""
+    """Ticks that a reader of the ring knows to be missing.
+
+    ``lost`` counts seqs, exactly. What the broker sent while no feed listened never had a seq:
+    a gap of reason RESTART is one even with ``lost`` 0.
+    """
 
     reason: GapReason
-    lost: int  # exact; 0 after a restart that lost nothing of the ring
+    lost: int
 
 
 class Action(IntEnum):

@@ -110,7 +110,8 @@ def test_the_channel_tests_pass_with_the_extension_under_the_address_sanitizer(
         "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own
         "PYTHONMALLOC": "malloc",  # so that a byte beyond an object is seen
     }
-    names = ("native", "ring", "queue", "cell", "waiting")
+    rings = ("ring", "ring_laps", "ring_restarts", "ring_views")
+    names = ("native", *rings, "queue", "cell", "waiting")
     files = [f"tests/unit/channels/test_{name}.py" for name in names]
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],

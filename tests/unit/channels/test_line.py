@@ -501,9 +501,7 @@ def feed_that_goes_on(settings: Settings, count: int) -> Callable[[], int]:
 def test_readers_follow_to_the_ring_of_the_next_feed_and_lose_nothing(
     channels: Implementation, run_settings: Make, run: Readers, processes: Processes, mode: str
 ) -> None:
-    settings = run_settings(
-        f"waiting.mode='{mode}'", f"channels.implementation='{channels.name}'"
-    )
+    settings = run_settings(f"waiting.mode='{mode}'", f"channels.implementation='{channels.name}'")
 
     def follows(line_type: type[StrategyLine | RiskLine]) -> Callable[[], list[int]]:
         def be_reader() -> list[int]:

@@ -102,7 +102,7 @@ def set_header(field: str, value: object) -> Callable[[Path], None]:
         (make_empty, r"has 0 bytes\n  rule: the header is 640 bytes"),
         (make_short, r"has 639 bytes\n  rule: the header is 640 bytes"),
         (set_header("magic", b"NOTAPIPE"), r"starts with b'NOTAPIPE'"),
-        (set_header("version", 2), r"has version 2\n  rule: version is 1"),
+        (set_header("version", 1), r"has version 1\n  rule: version is 2"),
         (set_header("kind", Kind.QUEUE), r"has kind 2\n  rule: kind is 1"),
         (set_header("header_len", 512), r"has header_len 512\n  rule: header_len is 640"),
         (set_header("slot_size", 32), r"has slot_size 32\n  rule: slot_size is 64"),
