@@ -25,6 +25,7 @@ from pipeline.channels import choose
 from pipeline.channels.cell import CellReader
 from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
 from pipeline.channels.readers import Readers, ReaderSlot
+from pipeline.channels.ring import RingReader
 from pipeline.channels.rundir import (
     lock_path,
     open_readers,
@@ -33,7 +34,6 @@ from pipeline.channels.rundir import (
     wait_for_owner,
 )
 from pipeline.channels.waiting import Callback, Waiting, Words
-from pipeline.channels.ring import RingReader
 from pipeline.records import (
     HEARTBEAT,
     SIGNAL,

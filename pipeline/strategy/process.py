@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from time import monotonic_ns
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.channels.line import StrategyLine
 from pipeline.records import Gap, GapReason, ProcessState
@@ -49,7 +53,8 @@ class _Shell:
         self._line = line
         self._batch_max = batch_max
         self._latency = LatencyWindow()
-        self._read, self._release = line.ticks.read, nothing_overwritten
+        self._read: Callable[[int], NDArray[np.void]] = line.ticks.read
+        self._release = nothing_overwritten
         if session.takes_batches:
             self._read, self._release = line.ticks.view, self._end_view
         self._ticks = self._signals = self._last_seq = 0

@@ -30,7 +30,7 @@ from pipeline.channels.locks import lock_is_held
 from pipeline.channels.readers import FILE_NAME, Readers
 from pipeline.channels.ring import RingReader
 from pipeline.channels.rundir import lock_path, own_run
-from pipeline.errors import AlreadyRunning
+from pipeline.errors import AlreadyRunning, ReaderLapped
 from pipeline.records import SIGNAL, TICK, ProcessState, positions_dtype
 from pipeline.settings import Mode, Settings
 from tests.rig import Processes, assert_intact, bell_word, ticks, until
@@ -415,10 +415,15 @@ def test_processes_without_a_supervisor_remove_the_directory_when_the_last_one_l
     assert not settings.run_directory.parent.exists()
 
 
-def test_risk_sees_what_the_strategy_lost(
-    run_settings: Make, run: Readers, processes: Processes
+@pytest.mark.parametrize(("policy", "lost"), [("oldest", 36), ("latest", 99)])
+def test_risk_sees_what_the_strategy_lost_by_its_policy(
+    run_settings: Make, run: Readers, processes: Processes, policy: str, lost: int
 ) -> None:
-    settings = run_settings("channels.ring_capacity=64")
+    settings = run_settings(
+        "channels.ring_capacity=64",
+        f"strategy.when_lapped='{policy}'",
+        "risk.when_lapped='oldest'",
+    )
 
     def sleep_through_the_morning() -> int:
         with StrategyLine(settings) as line:
@@ -437,7 +442,7 @@ def test_risk_sees_what_the_strategy_lost(
         processes.fork(sleep_through_the_morning),
         processes.fork(see),
     ]
-    assert [child.result() for child in children] == [100, 36, [1, 36]]
+    assert [child.result() for child in children] == [100, lost, [1, lost]]
 
 
 @pytest.mark.parametrize(
@@ -471,6 +476,24 @@ def test_each_mode_has_its_way_to_wait(
     children = [processes.fork(kind_of(line)) for line in (StrategyLine, RiskLine)]
     processes.fork(feed(settings, 1)).result()
     assert [child.result() for child in children] == [expected[channels.name == "native"]] * 2
+
+
+def test_risk_raises_where_it_was_overtaken_unless_told_otherwise(
+    run_settings: Make, run: Readers, processes: Processes
+) -> None:
+    settings = run_settings("channels.ring_capacity=64")
+
+    def sleep() -> int:
+        with RiskLine(settings) as line:
+            until(lambda: line.ticks.published == 100)
+            with pytest.raises(ReaderLapped, match=r"risk was overtaken .* lost 36 ticks"):
+                line.read(LIMIT)
+            return line.ticks.lost
+
+    processes.fork(strategy(settings))
+    sleeper = processes.fork(sleep)
+    processes.fork(feed(settings, 100))
+    assert sleeper.result() == 36
 
 
 # Another feed takes over ----------------------------------------------------------------------
