@@ -38,9 +38,7 @@ def test_a_shortened_file_is_refused_with_both_sizes(ring: Ring) -> None:
 def test_a_deleted_file_is_refused(ring: Ring) -> None:
     reader = ring.reader()
     ring.path.unlink()
-    with pytest.raises(
-        SegmentRefused, match=r"ticks.ring was deleted or replaced\n  rule: it"
-    ):
+    with pytest.raises(SegmentRefused, match=r"ticks.ring was deleted or replaced\n  rule: it"):
         reader.check_whole()
 
 
