@@ -60,10 +60,10 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
             self._reap()
 
-    def wait_for_death(self) -> None:
-        """Wait until it is dead by the signal SIGKILL, which it sent itself."""
+    def wait_for_death(self, by: signal.Signals = signal.SIGKILL) -> None:
+        """Wait until it is dead by the signal ``by``."""
         code = self._reap()
-        assert code == -signal.SIGKILL, f"child {self.pid} ended with {code}"
+        assert code == -by, f"child {self.pid} ended with {code}"
 
     def _read_to_end(self, deadline: float) -> bytes:
         poll = select.poll()
