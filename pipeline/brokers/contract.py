@@ -73,6 +73,8 @@ class Order:
     reason: str
     tick_seq: int  # the tick on which it was decided
     ts_event_ns: int  # that tick's exchange time
+    ts_recv_ns: int = 0  # when the feed had the tick that caused it; 0 = no tick did
+    ts_signal_ns: int = 0  # when the strategy had decided it; 0 = it did not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

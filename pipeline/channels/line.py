@@ -68,7 +68,7 @@ class _Line:
         self._beat_row["pid"] = os.getpid()
         self.beat(ProcessState.STARTING)
 
-    def beat(self, state: ProcessState, **fields: int) -> None:
+    def beat(self, state: ProcessState, **fields: int | NDArray[np.void]) -> None:
         """Publish the heartbeat with the given counters; the others keep their last value."""
         row = self._beat_row
         row["state"] = state

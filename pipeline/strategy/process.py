@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels.line import StrategyLine
-from pipeline.records import Gap, GapReason, ProcessState
+from pipeline.records import Gap, GapReason, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
-from pipeline.runtime.latency import LatencyWindow
+from pipeline.runtime.latency import Stages
 from pipeline.runtime.stopping import stop_on_signals
 from pipeline.settings import Settings
 from pipeline.strategy.loading import load_strategy
@@ -52,7 +52,8 @@ class _Shell:
         self._session = session
         self._line = line
         self._batch_max = batch_max
-        self._latency = LatencyWindow()
+        self._stages = Stages(Stage.FEED_TO_STRATEGY)
+        self._answered = self._stages[Stage.FEED_TO_STRATEGY]
         self._read: Callable[[int], NDArray[np.void]] = line.ticks.read
         self._release = nothing_overwritten
         if session.takes_batches:
@@ -79,7 +80,7 @@ class _Shell:
             line.signals.put(signals)
             self._signals += len(signals)
         line.commit()
-        self._latency.add(now_ns - received_ns)
+        self._answered.add(now_ns - received_ns)
         self._ticks += len(ticks)
         self._last_seq = line.ticks.cursor
         return 0 if self._session.failed else len(ticks)
@@ -95,7 +96,6 @@ class _Shell:
         return overwritten
 
     def beat(self, cycles: int) -> None:
-        p50_ns, p99_ns, max_ns = self._latency.percentiles()
         self._log_failures()
         self._log_losses()
         self._line.beat(
@@ -107,9 +107,7 @@ class _Shell:
             lost=self._line.ticks.lost,
             refused=self._session.failures,
             signals=self._signals,
-            latency_p50_ns=p50_ns,
-            latency_p99_ns=p99_ns,
-            latency_max_ns=max_ns,
+            latency=self._stages.row(),
         )
 
     def _log_failures(self) -> None:
