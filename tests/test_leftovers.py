@@ -11,6 +11,9 @@ from pathlib import Path
 import psutil
 
 SECONDS_MAX = 30.0
+PYTHONS_OWN = (
+    "multiprocessing.resource_tracker"  # started with the first spawned child, ends with us
+)
 
 
 def survivors(mark: str) -> list[psutil.Process]:
@@ -18,7 +21,9 @@ def survivors(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get("TICKPIPE_TESTS") == mark:
+            if process.pid == os.getpid() or process.environ().get("TICKPIPE_TESTS") != mark:
+                continue
+            if PYTHONS_OWN not in " ".join(process.cmdline()):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
