@@ -122,7 +122,12 @@ class _Shell:
         self._line.positions.publish(self._session.positions_row())
 
     def beat(self, cycles: int) -> None:
+        """Look after what no tick tells, and say how things stand."""
+        self._line.ticks.check_whole()
         self._close_when_the_feed_is_silent()
+        self._say_how_things_stand(cycles)
+
+    def _say_how_things_stand(self, cycles: int) -> None:
         statistics = self._session.statistics()
         self._line.beat(
             ProcessState.RUNNING,
@@ -184,7 +189,7 @@ class _Shell:
                 stamp=started,
             )
             self._show_positions()
-            self.beat(0)
+            self._say_how_things_stand(cycles=0)
             log.info("%d trades, results in %s", len(trades), path)
 
     def _facts(self, started: datetime, reason: str) -> list[tuple[str, str]]:

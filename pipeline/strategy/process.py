@@ -96,6 +96,7 @@ class _Shell:
         return overwritten
 
     def beat(self, cycles: int) -> None:
+        self._line.ticks.check_whole()
         self._log_failures()
         self._log_losses()
         self._line.beat(

@@ -14,7 +14,7 @@ from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
 from pipeline.simulator.generator import generate_day
 from tests.system.conftest import GUIDE, Tickpipe
-from tests.system.test_stopping import HERE, Run
+from tests.system.test_stopping import HERE, HOLD, Run
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_risk_that_was_overtaken_closes_and_ends_the_run(
         "replay", busy_quarter, "--through-simulator", "--free-running", "--speed", "20",
         "--set", "channels.ring_capacity=64",
         "--set", f'strategy.use="{HERE / "strategies.py"}:BuysOnce"',
-        "--set", "risk.base_sl_points=200",
+        *HOLD,
     )  # fmt: skip
     watch = Run(tickpipe, run)
     watch.wait_until_open()
