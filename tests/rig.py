@@ -54,6 +54,11 @@ class Child:
         os.kill(self.pid, number)
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
 
+    def assert_alive(self) -> None:
+        """Fail where it has ended by itself."""
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        assert ended is None, f"child {self.pid} ended, see its traceback in stderr"
+
     def kill(self) -> None:
         """SIGKILL it if it still runs, and wait for its end."""
         if not self._reaped:
