@@ -480,7 +480,6 @@ typedef struct {
     uint64_t cursor, lapped, lost;
     uint64_t view_first, view_count; /* the records of the view, count 0 where there is none */
     unsigned int when_lapped;
-    bool waits_for_owner; /* superseded, and the next segment is not there yet */
 } RingReader;
 
 /* What a reader does when it was overtaken; native.py passes these for WhenLapped. */
@@ -711,17 +710,9 @@ static PyObject *ring_reader_follow(RingReader *self, PyObject *args)
     PyBuffer_Release(&self->view);
     self->view = view;
     self->channel = channel;
-    self->waits_for_owner = false;
     self->lost += base - self->cursor;
     self->cursor = base;
     show_loss(self);
-    Py_RETURN_NONE;
-}
-
-static PyObject *ring_reader_wait_for_owner(RingReader *self, PyObject *unused)
-{
-    (void)unused;
-    self->waits_for_owner = true;
     Py_RETURN_NONE;
 }
 
@@ -767,9 +758,7 @@ COUNTER(lost)
         return self->view.obj == NULL ? closed() : make(expression);          \
     }
 LOOK(published, PyLong_FromUnsignedLongLong, ring_end(&self->channel))
-LOOK(ready, PyBool_FromLong,
-     self->waits_for_owner ? ring_end(&self->channel) != self->cursor
-                           : ring_ready(&self->channel, self->cursor))
+LOOK(ready, PyBool_FromLong, ring_ready(&self->channel, self->cursor))
 LOOK(superseded, PyBool_FromLong, ring_superseded(&self->channel, self->cursor))
 LOOK(ended, PyBool_FromLong, ring_ended(&self->channel, self->cursor))
 LOOK(abandoned, PyBool_FromLong,
@@ -785,8 +774,6 @@ static PyMethodDef ring_reader_methods[] = {
      "End the view: how many of its oldest records were overtaken."},
     {"follow", (PyCFunction)(void (*)(void))ring_reader_follow, METH_VARARGS,
      "follow(mapped, capacity, base): go on in the next segment, behind the record base."},
-    {"wait_for_owner", (PyCFunction)(void (*)(void))ring_reader_wait_for_owner, METH_NOARGS,
-     "Not ready until there is something to follow."},
     {"commit", (PyCFunction)(void (*)(void))ring_reader_commit, METH_NOARGS,
      "Say that everything read so far has been handled."},
     {"close", (PyCFunction)(void (*)(void))ring_reader_close, METH_NOARGS,

@@ -118,9 +118,6 @@ class NativeRingReader(RingReader):
         )
         self.commit = self._core.commit  # type: ignore[method-assign]
 
-    def _wait_for_owner(self) -> None:
-        self._core.wait_for_owner()
-
     def _go_on_in(self, segment: Segment) -> None:
         self._core.follow(segment.mapped, segment.capacity, segment.base)
 
