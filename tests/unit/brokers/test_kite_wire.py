@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from pipeline.brokers.kite.tokens import Tokens
 from pipeline.brokers.kite.wire import (
@@ -79,7 +78,8 @@ def decoded(*packets: bytes) -> Decoded:
 def row_of(data: bytes) -> np.void:
     ticks, refused = decoded(data)
     assert (len(ticks), refused) == (1, 0)
-    return ticks[0]
+    tick: np.void = ticks[0]
+    return tick
 
 
 # Recorded packets ----------------------------------------------------------------------------
