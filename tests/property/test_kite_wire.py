@@ -9,19 +9,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipeline.brokers.kite.session import KiteSession
 from pipeline.brokers.kite.tokens import Tokens
 from pipeline.brokers.kite.wire import FULL, KINDS, decode, frame
 from pipeline.records import TICK
+from pipeline.settings import SIMULATOR_SECRETS, FeedSettings
 from pipeline.testing import make_instrument
 
 NOW_NS = 1
 SCALES = {256265: (100, 1), 412675: (1, 1_000), 513030: (1, 1), 58963 << 8 | 2: (100, 1)}
-TOKENS = Tokens(
-    [
-        make_instrument(symbol=str(token), token=str(token), exchange=exchange)
-        for token, exchange in zip(SCALES, ("NSE", "CDS", "CDS", "NFO"), strict=True)
-    ]
-)
+INSTRUMENTS = [
+    make_instrument(symbol=str(token), token=str(token), exchange=exchange)
+    for token, exchange in zip(SCALES, ("NSE", "CDS", "CDS", "NFO"), strict=True)
+]
+TOKENS = Tokens(INSTRUMENTS)
 
 tokens = st.sampled_from([*SCALES, 1, 2**32 - 1])
 prices = st.integers(-1, 2) | st.integers(-(2**31), 2**31 - 1)
@@ -129,3 +130,31 @@ def test_what_is_taken_is_a_true_tick(data: bytes) -> None:
     assert (ticks["bid_e4"] >= 0).all()
     assert (ticks["ask_e4"] >= 0).all()
     assert not ticks["seq"].any()
+
+
+@given(st.text())
+def test_no_text_makes_the_session_raise(text: str) -> None:
+    received = session_of("full").on_text(text, NOW_NS)
+    assert len(received.ticks) == 0
+    assert bool(received.notice) != bool(received.refused)
+
+
+@given(st.sampled_from(["ltp", "quote", "full"]), st.lists(anything | st.none(), max_size=8))
+def test_every_packet_is_a_tick_a_duplicate_or_refused(
+    mode: str, batch: list[bytes | None]
+) -> None:
+    session = session_of(mode)
+    session.on_open()
+    for data in batch:
+        if data is None:
+            session.on_open()
+            continue
+        ticks, refused = decode(data, TOKENS, NOW_NS)
+        promised = 0 if len(data) == 1 else len(ticks) + refused
+        received = session.on_binary(data, NOW_NS)
+        assert len(received.ticks) + received.duplicates + received.refused == promised
+
+
+def session_of(mode: str) -> KiteSession:
+    feed = FeedSettings.model_validate({"broker": "kite", "mode": mode})
+    return KiteSession(feed, INSTRUMENTS, SIMULATOR_SECRETS)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -83,7 +82,7 @@ assert FULL.fields is not None
 assert (FULL.fields["time_s"][1], FULL.fields["bids"][1], FULL.fields["asks"][1]) == (60, 64, 124)
 
 # numpy picks records many times faster when it does not know their fields.
-_WHOLE_ROW = np.dtype(f"V{TICK.itemsize}")
+WHOLE_ROW = np.dtype(f"V{TICK.itemsize}")
 
 _FEW = 32  # packets that struct reads sooner than numpy has begun
 
@@ -101,35 +100,40 @@ _ONE_REFUSED = Decoded(np.empty(0, TICK), 1)
 # Bytes to ticks ------------------------------------------------------------------------------
 
 
-def decode(data: bytes | memoryview, tokens: Tokens, now_ns: int) -> Decoded:
+def decode(
+    data: bytes | memoryview, tokens: Tokens, now_ns: int, *, timed: bool = False
+) -> Decoded:
     """Return the ticks of one frame; never raises.
 
     Refused, one by one: a packet of an unknown length, a token that is not in ``tokens``, a price
-    that is not above 0. A frame that ends too early or too late gives its whole packets, and its
-    rest is refused. LTP and quote packets have no time: ``ts_event_ns`` is 0.
+    that is not above 0, with ``timed`` also a packet without a time. LTP and quote packets have
+    none: their ``ts_event_ns`` is 0. A frame that ends too early or too late gives its whole
+    packets, and its rest is refused.
     """
     size = len(data)
     if size < _FIRST_PACKET:
         return _ONE_REFUSED
     (count,) = _COUNT.unpack_from(data)
     if count == 1 and size > _ONE_START and size == _ONE_START + (data[2] << 8 | data[3]):
-        row = _row(data, _ONE_START, size - _ONE_START, tokens, now_ns)
+        row = _row(data, _ONE_START, size - _ONE_START, tokens, now_ns, timed)
         return Decoded(np.frombuffer(bytearray(row), TICK), 0) if row else _ONE_REFUSED
     packets = _uniform(data, count) if count > _FEW else None
     if packets is not None:
-        ticks, taken = _rows(packets, tokens, now_ns)
+        ticks, taken = _rows(packets, tokens, now_ns, timed)
         return Decoded(ticks, 0) if taken.all() else _only(taken, ticks, 0)
     starts, lengths, broken = _walk(data, count)
     if count > _FEW:
-        ticks, taken = _rows_of_kinds(data, starts, lengths, tokens, now_ns)
+        ticks, taken = _rows_of_kinds(data, starts, lengths, tokens, now_ns, timed)
         return _only(taken, ticks, broken)
-    rows = map(_row, repeat(data), starts, lengths, repeat(tokens), repeat(now_ns))
+    rows = [
+        _row(data, *place, tokens, now_ns, timed) for place in zip(starts, lengths, strict=True)
+    ]
     ticks = np.frombuffer(bytearray(b"".join(rows)), TICK)
     return Decoded(ticks, len(starts) - len(ticks) + broken)
 
 
 def _only(taken: NDArray[np.bool_], ticks: NDArray[np.void], broken: int) -> Decoded:
-    picked = ticks.view(_WHOLE_ROW)[taken].view(TICK)
+    picked = ticks.view(WHOLE_ROW)[taken].view(TICK)
     return Decoded(picked, len(ticks) - len(picked) + broken)
 
 
@@ -145,7 +149,7 @@ def _uniform(data: bytes | memoryview, count: int) -> NDArray[np.void] | None:
 
 
 def _rows(
-    packets: NDArray[np.void], tokens: Tokens, now_ns: int
+    packets: NDArray[np.void], tokens: Tokens, now_ns: int, timed: bool
 ) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
     """Return a TICK row for each packet of one kind, and which of them can be true."""
     names = packets.dtype.names
@@ -166,11 +170,18 @@ def _rows(
             best = tokens.e4(packets[side]["price"][:, 0], instruments)
             np.maximum(best, 0, out=rows[name])
     taken &= prices > 0
+    if timed:
+        taken &= rows["ts_event_ns"] > 0
     return rows, taken
 
 
 def _rows_of_kinds(
-    data: bytes | memoryview, starts: list[int], lengths: list[int], tokens: Tokens, now_ns: int
+    data: bytes | memoryview,
+    starts: list[int],
+    lengths: list[int],
+    tokens: Tokens,
+    now_ns: int,
+    timed: bool,
 ) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
     """Return a row and whether it can be true for each packet, whatever kinds are mixed."""
     rows = np.zeros(len(starts), TICK)
@@ -182,8 +193,8 @@ def _rows_of_kinds(
         everywhere = np.ndarray(shape, f"V{length}", data, strides=(1,))
         of_kind = np.flatnonzero(length_of == length)
         packets = everywhere[start_of[of_kind]].view(KINDS[length])
-        found, taken[of_kind] = _rows(packets, tokens, now_ns)
-        rows.view(_WHOLE_ROW)[of_kind] = found.view(_WHOLE_ROW)
+        found, taken[of_kind] = _rows(packets, tokens, now_ns, timed)
+        rows.view(WHOLE_ROW)[of_kind] = found.view(WHOLE_ROW)
     return rows, taken
 
 
@@ -205,7 +216,9 @@ def _walk(data: bytes | memoryview, count: int) -> tuple[list[int], list[int], i
     return starts, lengths, int(end != bytes_max)
 
 
-def _row(data: bytes | memoryview, start: int, length: int, tokens: Tokens, now_ns: int) -> bytes:
+def _row(
+    data: bytes | memoryview, start: int, length: int, tokens: Tokens, now_ns: int, timed: bool
+) -> bytes:
     """Return one packet as a TICK row, b"" when it cannot be true."""
     quantity = day_volume = time_s = bid = ask = 0
     if length == FULL.itemsize:
@@ -223,7 +236,7 @@ def _row(data: bytes | memoryview, start: int, length: int, tokens: Tokens, now_
         return b""
     instrument, times, divisor = entry
     price_e4 = price * times // divisor
-    if price_e4 <= 0:
+    if price_e4 <= 0 or (timed and not time_s):
         return b""
     return _ROW.pack(
         0,
