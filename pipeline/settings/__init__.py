@@ -1,6 +1,7 @@
 """What the user can set: ``options`` declares it, ``files`` and ``secrets`` read it."""
 
 from pipeline.settings.files import load_settings, parse_settings
+from pipeline.settings.kinds import Section
 from pipeline.settings.options import (
     LOOPBACK_HOSTS,
     CapitalSettings,
@@ -11,7 +12,6 @@ from pipeline.settings.options import (
     PinningSettings,
     RiskSettings,
     RunSettings,
-    Section,
     SessionSettings,
     Settings,
     StrategySettings,
