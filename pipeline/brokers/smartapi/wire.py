@@ -89,11 +89,8 @@ assert _FLAGS.size == 2 * _FIVE_PRICES.size == 10 * DEPTH_LEVEL.itemsize
 assert SNAPQUOTE.fields is not None
 assert SNAPQUOTE.fields["depth"][1] == _DEPTH_START
 
-_BYTES_OF_MODE = {
-    MODE_LTP: LTP.itemsize,
-    MODE_QUOTE: QUOTE.itemsize,
-    MODE_SNAPQUOTE: SNAPQUOTE.itemsize,
-}
+_KIND_OF_MODE = {MODE_LTP: LTP, MODE_QUOTE: QUOTE, MODE_SNAPQUOTE: SNAPQUOTE}
+_BYTES_OF_MODE = {mode: kind.itemsize for mode, kind in _KIND_OF_MODE.items()}
 _I64_MAX = 2**63 - 1
 _PRICE_MAX = _I64_MAX // E4_PER_PAISA
 _U32_MAX = 2**32 - 1
@@ -180,25 +177,33 @@ def _best_prices(data: bytes | memoryview) -> tuple[int, int]:
     return max(sides[1], default=0), min(sides[0], default=0)
 
 
-def encode_ltp(
-    ticks: NDArray[np.void], keys: Sequence[tuple[int, bytes]], first_sequence: int
+def encode(
+    mode: str, ticks: NDArray[np.void], keys: Sequence[tuple[int, bytes]], first_sequence: int
 ) -> NDArray[np.void]:
-    """Return one LTP packet per TICK row; ``keys[row["instrument"]]`` names it on the wire.
+    """Return one packet of ``mode`` (ltp, quote, full) for each TICK row.
 
-    Sequence numbers count up from ``first_sequence``. What the unit of the wire cannot hold is
-    cut off: time below 1 ms, prices below a paisa (``is_exact`` tells).
+    ``keys[row["instrument"]]`` names the row's on the wire; sequence numbers count up from
+    ``first_sequence``. What a TICK lacks is 0. What the unit of the wire cannot hold is cut off:
+    time below 1 ms, prices below a paisa (``is_exact`` tells).
     """
-    return _encode(LTP, MODE_LTP, ticks, keys, first_sequence)
-
-
-def encode_quote(
-    ticks: NDArray[np.void], keys: Sequence[tuple[int, bytes]], first_sequence: int
-) -> NDArray[np.void]:
-    """Return one Quote packet per TICK row, as ``encode_ltp``; what a TICK lacks is 0."""
-    packets = _encode(QUOTE, MODE_QUOTE, ticks, keys, first_sequence)
-    packets["quantity"] = ticks["quantity"]
-    packets["average_price"] = packets["price"]
-    packets["day_volume"] = ticks["day_volume"]
+    exchange_types = np.array([exchange_type for exchange_type, _ in keys], "u1")
+    tokens = np.array([token for _, token in keys], "S25")
+    packets = np.zeros(len(ticks), _KIND_OF_MODE[MODES[mode]])
+    packets["mode"] = MODES[mode]
+    packets["exchange_type"] = exchange_types[ticks["instrument"]]
+    packets["token"] = tokens[ticks["instrument"]]
+    packets["sequence"] = np.arange(first_sequence, first_sequence + len(ticks))
+    packets["time_ms"] = ticks["ts_event_ns"] // 1_000_000
+    packets["price"] = _raw(ticks["price_e4"], packets["exchange_type"])
+    if mode != "ltp":
+        packets["quantity"] = ticks["quantity"]
+        packets["average_price"] = packets["price"]
+        packets["day_volume"] = ticks["day_volume"]
+    if mode == "full":
+        packets["last_trade_s"] = ticks["ts_event_ns"] // 1_000_000_000
+        packets["depth"]["flag"][:] = _BIDS_FIRST
+        for place, name in ((0, "bid_e4"), (5, "ask_e4")):
+            packets["depth"]["price"][:, place] = _raw(ticks[name], packets["exchange_type"])
     return packets
 
 
@@ -210,24 +215,7 @@ def is_exact(ticks: NDArray[np.void], keys: Sequence[tuple[int, bytes]]) -> NDAr
     return exact
 
 
-def _encode(
-    dtype: np.dtype[np.void],
-    mode: int,
-    ticks: NDArray[np.void],
-    keys: Sequence[tuple[int, bytes]],
-    first_sequence: int,
-) -> NDArray[np.void]:
-    exchange_types = np.array([exchange_type for exchange_type, _ in keys], "u1")
-    tokens = np.array([token for _, token in keys], "S25")
-    packets = np.zeros(len(ticks), dtype)
-    packets["mode"] = mode
-    packets["exchange_type"] = exchange_types[ticks["instrument"]]
-    packets["token"] = tokens[ticks["instrument"]]
-    packets["sequence"] = np.arange(first_sequence, first_sequence + len(ticks))
-    packets["time_ms"] = ticks["ts_event_ns"] // 1_000_000
-    packets["price"] = np.where(
-        packets["exchange_type"] == CURRENCY,
-        ticks["price_e4"] * CURRENCY_UNITS_PER_E4,
-        ticks["price_e4"] // E4_PER_PAISA,
-    )
-    return packets
+def _raw(prices_e4: NDArray[np.int64], exchange_types: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return prices in the unit of the wire."""
+    units, paise = prices_e4 * CURRENCY_UNITS_PER_E4, prices_e4 // E4_PER_PAISA
+    return np.where(exchange_types == CURRENCY, units, paise)
