@@ -67,7 +67,7 @@ class Simulator:
 
     def drop_clients(self) -> None:
         for client in self._clients:
-            client.shutdown()
+            client.shutdown()  # type: ignore[no-untyped-call]
 
 
 Simulate = Callable[..., Simulator]

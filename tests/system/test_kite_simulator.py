@@ -88,7 +88,9 @@ def test_a_wrong_login_is_answered_with_403(
     with pytest.raises(websocket.WebSocketBadStatusException) as caught:
         websocket.create_connection(url, timeout=SECONDS_MAX)
     assert caught.value.status_code == 403
-    assert json.loads(caught.value.resp_body)["error_type"] == "TokenException"
+    body = caught.value.resp_body
+    assert body is not None
+    assert json.loads(body)["error_type"] == "TokenException"
 
 
 @pytest.mark.parametrize("mode", ["ltp", "quote", "full"])

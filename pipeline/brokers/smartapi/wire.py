@@ -80,12 +80,12 @@ assert (LTP.itemsize, QUOTE.itemsize, SNAPQUOTE.itemsize) == (51, 123, 379)
 _HEAD = struct.Struct("<xB25sqqq")
 _TRADED_HEAD = struct.Struct("<xB25sqqqq8xq")
 _FLAGS = struct.Struct("<" + 10 * "H18x")
-_FIVE_PRICES = struct.Struct("<" + 5 * "10xq2x")
+_PRICES = struct.Struct("<" + 10 * "10xq2x")
 _ROW = struct_of(TICK)
-_DEPTH_START, _DEPTH_MIDDLE = 147, 247
+_DEPTH_START = 147
 _BIDS_FIRST = (1,) * 5 + (0,) * 5  # the flags of every recorded packet
 assert _HEAD.size == LTP.itemsize
-assert _FLAGS.size == 2 * _FIVE_PRICES.size == 10 * DEPTH_LEVEL.itemsize
+assert _FLAGS.size == _PRICES.size == 10 * DEPTH_LEVEL.itemsize
 assert SNAPQUOTE.fields is not None
 assert SNAPQUOTE.fields["depth"][1] == _DEPTH_START
 
@@ -164,14 +164,13 @@ def decode(
 def _best_prices(data: bytes | memoryview) -> tuple[int, int]:
     """Return best bid and ask of the depth, 0 where there is none; sides go by the flag."""
     flags = _FLAGS.unpack_from(data, _DEPTH_START)
-    first = _FIVE_PRICES.unpack_from(data, _DEPTH_START)
-    last = _FIVE_PRICES.unpack_from(data, _DEPTH_MIDDLE)
+    prices = _PRICES.unpack_from(data, _DEPTH_START)
     if flags == _BIDS_FIRST:
-        bid, ask = max(first), min(last)
+        bid, ask = max(prices[:5]), min(prices[5:])
         if 0 <= bid <= _PRICE_MAX and 0 < ask <= _PRICE_MAX:
             return bid, ask
     sides: dict[int, list[int]] = {0: [], 1: []}
-    for flag, price in zip(flags, first + last, strict=True):
+    for flag, price in zip(flags, prices, strict=True):
         if flag in sides and 0 < price <= _PRICE_MAX:
             sides[flag].append(price)
     return max(sides[1], default=0), min(sides[0], default=0)
