@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -15,6 +15,9 @@ from pipeline.brokers.kite.wire import FULL, KINDS, decode, frame
 from pipeline.records import TICK
 from pipeline.settings import SIMULATOR_SECRETS, FeedSettings
 from pipeline.testing import make_instrument
+
+# A busy machine is no finding.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NOW_NS = 1
 SCALES = {256265: (100, 1), 412675: (1, 1_000), 513030: (1, 1), 58963 << 8 | 2: (100, 1)}
@@ -103,7 +106,7 @@ def one(data: bytes) -> tuple[int, ...] | None:
 BEST = ("bids", "asks")
 
 
-@settings(max_examples=400)
+@settings(patient, max_examples=400)
 @given(anything)
 @example(frame([packet(FULL.itemsize, 412675, 999, b"")] * 40))
 def test_every_byte_is_decoded_or_refused_as_one_by_one(data: bytes) -> None:
@@ -113,6 +116,7 @@ def test_every_byte_is_decoded_or_refused_as_one_by_one(data: bytes) -> None:
     assert ticks.tobytes() == expected.tobytes()
 
 
+@patient
 @given(st.lists(anything, max_size=5))
 def test_a_broken_frame_does_not_change_what_the_next_ones_mean(batch: list[bytes]) -> None:
     right = frame([packet(FULL.itemsize, 412675, 884_125_000, b"")])
@@ -122,6 +126,7 @@ def test_a_broken_frame_does_not_change_what_the_next_ones_mean(batch: list[byte
         assert decode(right, TOKENS, NOW_NS).ticks.tobytes() == expected
 
 
+@patient
 @given(anything)
 def test_what_is_taken_is_a_true_tick(data: bytes) -> None:
     ticks = decode(data, TOKENS, NOW_NS).ticks
@@ -132,6 +137,7 @@ def test_what_is_taken_is_a_true_tick(data: bytes) -> None:
     assert not ticks["seq"].any()
 
 
+@patient
 @given(st.text())
 def test_no_text_makes_the_session_raise(text: str) -> None:
     received = session_of("full").on_text(text, NOW_NS)
@@ -139,6 +145,7 @@ def test_no_text_makes_the_session_raise(text: str) -> None:
     assert bool(received.notice) != bool(received.refused)
 
 
+@patient
 @given(st.sampled_from(["ltp", "quote", "full"]), st.lists(anything | st.none(), max_size=8))
 def test_every_packet_is_a_tick_a_duplicate_or_refused(
     mode: str, batch: list[bytes | None]

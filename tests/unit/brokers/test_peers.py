@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.brokers.kite import wire as kite
@@ -17,6 +17,9 @@ from pipeline.brokers.kite.tokens import Tokens
 from pipeline.brokers.smartapi import wire as smart
 from pipeline.testing import make_instrument
 from tests import peers
+
+# A busy machine is no finding.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 Fields = dict[str, Any]
 
@@ -147,6 +150,7 @@ def kite_fields(row: np.void) -> Fields:
     return fields
 
 
+@patient
 @given(st.lists(kite_packets, min_size=1, max_size=5))
 def test_kiteticker_reads_every_field_the_same(kite_parser: Any, packets: list[Rows]) -> None:
     theirs = kite_parser(kite_frame(packets))
@@ -155,6 +159,7 @@ def test_kiteticker_reads_every_field_the_same(kite_parser: Any, packets: list[R
     assert theirs == [kite_fields(rows[0]) for rows in packets]
 
 
+@patient
 @given(st.lists(kite_packets, min_size=1, max_size=5), st.sampled_from([1, 20]))
 def test_our_ticks_say_what_kiteticker_says(
     kite_parser: Any, packets: list[Rows], times: int
@@ -222,11 +227,13 @@ def smart_fields(row: np.void) -> Fields:
     return fields
 
 
+@patient
 @given(smart_packets)
 def test_smartwebsocketv2_reads_every_field_the_same(smart_parser: Any, packet: Rows) -> None:
     assert smart_parser(packet.tobytes()) == smart_fields(packet[0])
 
 
+@patient
 @given(smart_packets)
 def test_our_tick_says_what_smartwebsocketv2_says(smart_parser: Any, packet: Rows) -> None:
     theirs = smart_parser(packet.tobytes())
