@@ -193,6 +193,26 @@ def test_sides_of_the_depth_go_by_the_flag_and_not_by_the_place() -> None:
     assert (row["bid_e4"], row["ask_e4"]) == (2_358_500, 2_359_000)
 
 
+ASKS = [(0, 23_590), (0, 23_595), (0, 23_600), (0, 23_605), (0, 23_610)]
+BIDS = [(1, 23_585), (1, 23_580), (1, 23_575), (1, 23_570), (1, 23_565)]
+
+
+@pytest.mark.parametrize(
+    "levels", [BIDS + ASKS, ASKS + BIDS, BIDS[::-1] + ASKS[::-1], (BIDS + ASKS)[::-1]]
+)
+def test_a_whole_depth_gives_its_best_prices_in_whatever_order(
+    levels: list[tuple[int, int]],
+) -> None:
+    row = decoded_row(with_depth(*levels))
+    assert (row["bid_e4"], row["ask_e4"]) == (2_358_500, 2_359_000)
+
+
+@pytest.mark.parametrize("price", [2**63 - 1, 2**63 // 100 + 1])
+def test_a_price_of_the_depth_that_cannot_be_counted_is_passed_over(price: int) -> None:
+    row = decoded_row(with_depth((1, price), *BIDS[:4], (0, price), *ASKS[:4]))
+    assert (row["bid_e4"], row["ask_e4"]) == (2_358_500, 2_359_000)
+
+
 def test_an_empty_side_of_the_depth_is_0() -> None:
     row = decoded_row(with_depth((1, 23_580), (0, 0), (0, -5), (7, 23_590)))
     assert (row["bid_e4"], row["ask_e4"]) == (2_358_000, 0)
