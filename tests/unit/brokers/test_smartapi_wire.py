@@ -211,6 +211,8 @@ def test_a_whole_depth_gives_its_best_prices_in_whatever_order(
 def test_a_price_of_the_depth_that_cannot_be_counted_is_passed_over(price: int) -> None:
     row = decoded_row(with_depth((1, price), *BIDS[:4], (0, price), *ASKS[:4]))
     assert (row["bid_e4"], row["ask_e4"]) == (2_358_500, 2_359_000)
+    row = decoded_row(with_depth(*BIDS, *[(0, price)] * 5))
+    assert (row["bid_e4"], row["ask_e4"]) == (2_358_500, 0)
 
 
 def test_an_empty_side_of_the_depth_is_0() -> None:
