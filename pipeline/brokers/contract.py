@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 
 class Received(NamedTuple):
-    """What one frame meant. (Made once a frame: a frozen dataclass takes three times as long.)"""
+    """What one frame meant. A tuple, because one is made for every frame."""
 
     ticks: NDArray[np.void]  # TICK rows, possibly none; seq is left 0
     replies: tuple[str, ...] = ()  # text frames to send back now

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK_TICKS = 1_024  # encoded at once: a few ms of work, 1/2 MB of memory
+_BLOCK_TICKS = 1_024  # encoded at once: about a millisecond of work, 1/2 MB of memory
 
 
 class Packets:
