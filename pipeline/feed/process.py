@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.brokers.contract import MarketSession
+from pipeline.brokers.kite.session import KiteSession
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.brokers.recorded.session import Recording
 from pipeline.brokers.smartapi.session import SmartApiSession
@@ -72,8 +74,13 @@ def open_source(settings: Settings) -> Source:
     if settings.feed.broker == "recorded":
         assert settings.feed.recording is not None, "checked when the settings were"
         return RecordedSource(Recording(read_ticks(settings.feed.recording, settings.instruments)))
-    secrets = load_secrets(settings.feed, os.environ)
-    return Connection(SmartApiSession(settings.feed, settings.instruments, secrets), settings.feed)
+    feed, secrets = settings.feed, load_secrets(settings.feed, os.environ)
+    session: MarketSession
+    if feed.broker == "kite":
+        session = KiteSession(feed, settings.instruments, secrets)
+    else:
+        session = SmartApiSession(feed, settings.instruments, secrets)
+    return Connection(session, feed)
 
 
 def run(settings: Settings, spin_bare: bool = False) -> ExitCode:

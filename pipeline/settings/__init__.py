@@ -20,6 +20,7 @@ from pipeline.settings.options import (
 )
 from pipeline.settings.page import settings_page
 from pipeline.settings.secrets import (
+    LOGINS,
     SECRET_NAMES,
     SECRETS_PREFIX,
     SIMULATOR_SECRETS,
@@ -28,6 +29,7 @@ from pipeline.settings.secrets import (
 )
 
 __all__ = [
+    "LOGINS",
     "LOOPBACK_HOSTS",
     "SECRETS_PREFIX",
     "SECRET_NAMES",

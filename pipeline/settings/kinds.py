@@ -1,4 +1,7 @@
-"""What a setting can be: kinds of values, each with its own refusal, and how one is declared."""
+"""What the value of a setting may be, and how a setting is declared.
+
+A value is taken as it was written or refused with what to write: nothing is guessed.
+"""
 
 from __future__ import annotations
 

@@ -11,15 +11,10 @@ from datetime import time
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.errors import SettingsError, explain
 from pipeline.records import INSTRUMENTS_MAX, PRICE_SCALE, WhenLapped
@@ -37,6 +32,11 @@ from pipeline.settings.kinds import (
 )
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+_ADDRESSES = {
+    "smartapi": "wss://smartapisocket.angelone.in/smart-stream",
+    "kite": "wss://ws.kite.trade",
+}
 
 
 class Mode(StrEnum):
@@ -191,10 +191,10 @@ class StrategySettings(Section):
 class FeedSettings(Section):
     """Where ticks come from."""
 
-    broker: Literal["smartapi", "recorded"] = option("The broker, or a recorded day")
+    broker: Literal["smartapi", "kite", "recorded"] = option("The broker, or a recorded day")
     url: str = option(
-        "WebSocket address (smartapi)",
-        default="wss://smartapisocket.angelone.in/smart-stream",
+        "WebSocket address; left out, the broker's own",
+        default="",
         pattern=r"^wss?://",
     )
     credentials: Literal["environment", "file", "simulator"] = option(
@@ -202,7 +202,11 @@ class FeedSettings(Section):
         default="environment",
     )
     secrets_file: Path | None = option("TOML file of mode 0600 (credentials = file)", default=None)
-    mode: Literal["ltp", "quote"] = option("What to subscribe to", default="quote")
+    mode: Literal["ltp", "quote", "full"] = option(
+        "What to subscribe to: the last price; with volume; with best bid and ask. "
+        "Kite sends the time in full only",
+        default="quote",
+    )
     recording: Path | None = option("Tick file to play (recorded)", default=None)
     connect_timeout_seconds: Number = option(
         "Give up one attempt after", unit="s", default=5.0, gt=0
@@ -224,12 +228,23 @@ class FeedSettings(Section):
         ge=0,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _brokers_have_addresses(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or "url" in table or "broker" not in table:
+            return table
+        broker = table["broker"]
+        known = isinstance(broker, str) and broker in _ADDRESSES
+        return {**table, "url": _ADDRESSES[broker]} if known else table
+
     @model_validator(mode="after")
     def _sources_are_named(self) -> Self:
         if self.broker == "recorded" and self.recording is None:
             raise ValueError('broker = "recorded" needs recording = "FILE"')
         if self.credentials == "file" and self.secrets_file is None:
             raise ValueError('credentials = "file" needs secrets_file = "FILE"')
+        if self.broker == "recorded" and not self.url:
+            return self
         address = urlsplit(self.url)
         host, port = address.hostname, address.port  # port: ValueError above 65535
         if not host or port == 0 or address.username is not None:
@@ -348,6 +363,17 @@ class Settings(Section):
             if twice:
                 raise ValueError(f"{name} {', '.join(twice)} appears more than once")
         return rows
+
+    @field_validator("session")
+    @classmethod
+    def _hours_have_a_clock(cls, session: SessionSettings, info: ValidationInfo) -> SessionSettings:
+        feed = info.data["feed"] if "feed" in info.data else None
+        if session.gates and feed and feed.broker == "kite" and feed.mode != "full":
+            raise ValueError(
+                "gates = true needs the time of each tick, which Kite sends with "
+                f'feed.mode = "full" only, not "{feed.mode}"'
+            )
+        return session
 
     @property
     def run_directory(self) -> Path:
