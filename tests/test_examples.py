@@ -26,8 +26,8 @@ GUIDE_PAGE = ROOT / "docs" / "user-guide-callbacks.md"
 PAGES = [ROOT / "README.md", ROOT / "docs" / "writing-a-strategy.md", GUIDE_PAGE]
 PROGRAMS = {  # what a program prints, in the order of the page
     "trade_a_day.py": r"callback, lockstep \d+ trades, net -?\d+\.\d\d\n",
-    "compare_modes.py": r"Mode: poll, lockstep\n(Tick To .*\n)+"
-    r"Mode: callback, lockstep\n(Tick To .*\n)+the same trades: True\n",
+    "compare_modes.py": r"Mode: poll, lockstep\n(Latency .*\n)+"
+    r"Mode: callback, lockstep\n(Latency .*\n)+the same trades: True\n",
     "watch_ticks.py": r"polled 100 ticks, last price ₹\d+\.\d\d\n"
     r"the highest price after that was ₹\d+\.\d\d\n",
     "beside_a_gui.py": r"(.*\n)*ENDED: \d+ trades, net ₹.*\nP&L ₹[+-][\d,]+\.\d\d\n",
@@ -56,6 +56,16 @@ def test_breakout_buys_new_highs_of_the_day(day: NDArray[np.void]) -> None:
     assert all(
         price > high for price, high in zip(prices_at(day, entries), highs_before, strict=True)
     )
+
+
+def test_breakout_on_batches_makes_the_trades_of_breakout_on_ticks(
+    day: NDArray[np.void],
+) -> None:
+    one, other = (
+        trade(day, use) for use in ("breakout.py:Breakout", "batch_breakout.py:BatchBreakout")
+    )
+    assert one.trades
+    assert other.trades == one.trades
 
 
 def test_channel_takes_its_parameters_and_leaves_when_it_is_out_of_patience(

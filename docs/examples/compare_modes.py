@@ -15,6 +15,6 @@ for use_direct_callbacks in (False, True):
     figures, trades = trader.results()
     exits.append([(trade["exit_time"], trade["net_pnl"]) for trade in trades])
     for name, value in figures.items():
-        if name == "Mode" or name.startswith("Tick To "):
+        if name == "Mode" or name.startswith("Latency "):
             print(f"{name}: {value}")
 print("the same trades:", exits[0] == exits[1])

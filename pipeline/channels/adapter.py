@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from pipeline.channels.rundir import owner_created, wait_for, wait_for_owner
 from pipeline.records import CLOSE_REQUEST, TICK, positions_dtype
 from pipeline.settings import Settings
 
+SUPERSEDED_SECONDS = 0.001
+
 
 class AdapterLine(_Line):
     """The end of a user's program: it is waited for at the start, and nobody waits for it later.
@@ -41,7 +44,7 @@ class AdapterLine(_Line):
             raise
 
     def _attach(self, settings: Settings, ring: Path) -> None:
-        self._place = self._readers.slot(ADAPTER)
+        self._place = self._places[ADAPTER]
         self._requests = self._channels.CellWriter(self.directory / REQUESTS, CLOSE_REQUEST)
         self._wait_for(SIGNALS, STRATEGY)  # and so for its heartbeat
         self._positions: CellReader | None = None
@@ -55,7 +58,7 @@ class AdapterLine(_Line):
 
     def _wait_for(self, file_name: str, role: str) -> bool:
         """Wait for a file of ``role``; False where there is no such role in this run."""
-        path, slot = self.directory / file_name, self._readers.slot(role)
+        path, slot = self.directory / file_name, self._places[role]
         wait_for(lambda: slot.gone or owner_created(path, role), f"{role} to create {path}")
         return not slot.gone
 
@@ -69,9 +72,24 @@ class AdapterLine(_Line):
         row["reason"] = reason.encode()
         self._requests.publish(row)
 
+    def read(self, limit: int) -> NDArray[np.void]:
+        """Return the next TICK rows, possibly none; go on in the ring of the next feed."""
+        rows = self.ticks.read(limit)
+        if not len(rows) and self.ticks.superseded and self.ticks.follow() is not None:
+            rows = self.ticks.read(limit)
+        return rows
+
+    @property
+    def ended(self) -> bool:
+        """True when everything was read and the feed said that nothing more will come."""
+        return self.ticks.ended
+
     def wait(self, seconds: float) -> None:
         """Sleep until there is a tick or the ring was closed, ``seconds`` at most."""
-        self._bell.park(lambda: self.ticks.ready, int(seconds * 1e9))
+        if self.ticks.superseded:  # its follower is not there yet, and will not ring
+            time.sleep(min(seconds, SUPERSEDED_SECONDS))
+        else:
+            self._bell.park(lambda: self.ticks.ready, int(seconds * 1e9))
 
     def close(self) -> None:
         self._place.declare_gone()

@@ -125,7 +125,7 @@ class Readers:
         return tuple(bytes(name).decode() for name in self._segment.slots["name"] if name)
 
     def _index(self, name: str) -> int:
-        return self.names.index(name)
+        return list(self.names).index(name)
 
     def slot(self, name: str) -> ReaderSlot:
         slot = ReaderSlot(self._segment, self._index(name))

@@ -45,7 +45,7 @@ from pipeline.runtime.stopping import (
 )
 from pipeline.settings import Settings
 from pipeline.supervisor.plan import Plan, plan
-from pipeline.supervisor.restarts import Action, on_death, on_hang
+from pipeline.supervisor.restarts import Action, Verdict, on_death, on_hang
 from pipeline.supervisor.topology import read_topology
 
 log = logging.getLogger("supervisor")
@@ -103,7 +103,9 @@ class _Crew:
         self._readers = readers
         self._watch = Watch(settings.run_directory)
         self._living: dict[str, ForkProcess] = {}
+        self._roles: Collection[str] = ROLES
         self._hung: set[str] = set()
+        self._restarts_left = settings.feed_restarts_max
         self._looked_ns = self._patient_from_ns = monotonic_ns()
         self._code = ExitCode.OK
         self._stop_wanted = False
@@ -112,15 +114,20 @@ class _Crew:
 
     def start(self, roles: Collection[str]) -> None:
         """Fork every one of ``roles``."""
-        fork = multiprocessing.get_context("fork")
+        self._roles = roles
         for role in READER_NAMES:
             if role not in roles:
                 declare_gone(self._readers, role)
-        for role in [role for role in START_ORDER if role in roles]:
-            child = fork.Process(target=self._child, args=(role,), name=role)
-            with self._logs.forking(role):
-                child.start()
-            self._living[role] = child
+        for role in START_ORDER:
+            if role in roles:
+                self._start_one(role)
+
+    def _start_one(self, role: str) -> None:
+        fork = multiprocessing.get_context("fork")
+        child = fork.Process(target=self._child, args=(role,), name=role)
+        with self._logs.forking(role):
+            child.start()
+        self._living[role] = child
 
     def _child(self, role: str) -> None:
         place = self._plan.roles[role]
@@ -160,8 +167,12 @@ class _Crew:
 
     def _judge(self, role: str, returncode: int) -> None:
         declare_gone(self._readers, role)
-        hung = role in self._hung
-        verdict = on_hang(role) if hung else on_death(role, returncode, stopping=self._stopping)
+        verdict = self._verdict(role, returncode)
+        if verdict.action is Action.START_AGAIN:
+            log.error("%s died: %s. %s", role, describe(returncode), verdict.meaning)
+            self._restarts_left -= 1
+            self._start_one(role)
+            return
         if verdict.exit_code is ExitCode.OK:
             log.info("%s ended", role)
             return
@@ -170,6 +181,14 @@ class _Crew:
             self._code = verdict.exit_code
         self._stop_wanted |= verdict.stop
         self._end_with_risk |= verdict.action is Action.FLATTEN
+
+    def _verdict(self, role: str, returncode: int) -> Verdict:
+        useful = not self._stopping and (RISK in self._living or RISK not in self._roles)
+        left = self._restarts_left if useful else 0
+        if role in self._hung:
+            self._hung.remove(role)
+            return on_hang(role, restarts_left=left)
+        return on_death(role, returncode, stopping=self._stopping, restarts_left=left)
 
     def _kill_the_hung(self) -> None:
         """Kill who has not beaten for too long; it is judged with the dead on the next turn."""

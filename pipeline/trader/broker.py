@@ -225,14 +225,14 @@ class BrokerAdapter:
             run = self._run
             if run is None or (line := run.line) is None:
                 return None
-            rows = line.ticks.read(1)
+            rows = line.read(1)
             if not len(rows) and timeout > 0:
                 line.wait(timeout)
-                rows = line.ticks.read(1)
+                rows = line.read(1)
             self._lost = line.ticks.lost
             if not len(rows):
-                over = run.wait(0) and not line.ticks.ready
-                self._ended = over or line.ticks.ended
+                over = run.wait(0) and line.ticks.published == line.ticks.cursor
+                self._ended = over or line.ended
                 return None
             line.ticks.commit()
             fields = _TICK.unpack(rows.tobytes())
@@ -276,7 +276,7 @@ def refuse_what_cannot_start(settings: Settings) -> None:
     """Raise what a run would end by at once: secrets, a recording or an implementation that is
     not there."""
     choose(settings.channels.implementation)
-    if settings.feed.broker == "smartapi":
+    if settings.feed.broker != "recorded":
         load_secrets(settings.feed, os.environ)
     elif settings.feed.recording is not None:
         read_ticks(settings.feed.recording, settings.instruments)

@@ -254,7 +254,7 @@ class LiveTrader:
                 log.info("heartbeat %d: %s", beats, repr(self))  # as it is now
 
     def _look(self, run: Run, screen: Screen) -> None:
-        self._beats = dict(run.beats())
+        self._beats = run.beats()
         positions = run.line.positions() if run.line is not None else None
         if positions is not None:
             for line in events(self._positions, positions, self.settings.instruments):

@@ -14,6 +14,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -66,6 +67,7 @@ class Run:
         self._asked_to_stop = False
         self.line: AdapterLine | None = None
         self._watch = Watch(settings.run_directory)
+        self._watching = threading.Lock()  # the program's threads ask for heartbeats too
         with _stop_signals_blocked():
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pipeline.trader"],
@@ -85,12 +87,13 @@ class Run:
             and owner_created(directory / TICKS, FEED)
         ):
             self.line = AdapterLine(self._settings)
-            self._watch.latest()  # attach to each heartbeat while its file is there
+            self.beats()  # attach to each heartbeat while its file is there
         return self.line is not None
 
     def beats(self) -> Mapping[str, NDArray[np.void]]:
         """Return the newest heartbeat of every process, also after its end."""
-        return self._watch.latest()
+        with self._watching:
+            return dict(self._watch.latest())
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end of the run, ``seconds`` at most; True when it has ended.

@@ -122,7 +122,7 @@ def test_phase_3_a_thousand_ticks_in_each_mode_and_in_a_backtest(config: Config)
         trader.start()
         figures, _ = trader.results()
         assert figures["Ticks"] == "1000"
-        assert figures["Tick To Risk"].startswith("p50 ")
+        assert figures["Latency Feed To Risk"].startswith("p50 ")
         of_mode[use_direct_callbacks] = trades_of(trader)
     settings = settings_of(config, "config")
     day = read_ticks(Path(config["feed"]["recording"]), settings.instruments)[:1_000]

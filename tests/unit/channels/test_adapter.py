@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 
 import numpy as np
@@ -28,7 +30,7 @@ def adapter(settings: Settings) -> Callable[[], list[int]]:
         seen: list[int] = []
         with AdapterLine(settings) as line:
             while not line.ticks.ended:
-                rows = line.ticks.read(1)
+                rows = line.read(1)
                 assert_intact(rows)
                 seen += rows["seq"].tolist()
                 if len(rows):
@@ -110,6 +112,25 @@ def test_beside_risk_lockstep_does_not_wait_for_it(
         assert processes.fork(feed(settings, 20)).result() == 20
         assert idle.result() == 0
         assert others[1].result()["ticks"] == list(range(1, 21))
+
+
+def test_it_goes_on_in_the_ring_of_the_next_feed(run_settings: Make, processes: Processes) -> None:
+    settings = run_settings()
+
+    def publish(first: int, count: int, *, die: bool) -> None:
+        with FeedLine(settings) as line:
+            line.wait_for_readers()
+            line.ticks.publish(ticks(first, count))
+            if die:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    with own_run(settings.run_directory, NAMES, print) as readers:
+        for name in READER_NAMES:
+            declare_gone(readers, name)
+        seen = processes.fork(adapter(settings))
+        processes.fork(lambda: publish(1, 10, die=True)).wait_for_death()
+        processes.fork(lambda: publish(11, 5, die=False)).result()
+        assert seen.result() == list(range(1, 16))
 
 
 def test_risk_hears_each_request_to_close_once(run_settings: Make, processes: Processes) -> None:
