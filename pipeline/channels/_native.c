@@ -603,8 +603,6 @@ static PyObject *read_intact(RingReader *self, uint64_t limit, uint64_t up_to, u
 {
     uint64_t first = first_of(self, *end);
     uint64_t count = *end - first < limit ? *end - first : limit;
-    if (self->when_lapped == LAPPED_RAISE && first > self->cursor)
-        count = 0;
     size_t record = 8 * self->channel.slot_words;
     PyObject *rows = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)(count * record));
     if (rows == NULL)

@@ -27,7 +27,9 @@ class Reading:
         self._last = self.start
 
     def read(self, limit: int = READ_MAX) -> int:
-        """Read once; fail on a record that is torn, or not behind the one before."""
+        """Read once; fail on a record that is torn, or not behind the one before, and where there
+        was something and it was neither returned nor counted."""
+        there, lost = self.ring.published > self.ring.cursor, self.ring.lost
         try:
             rows = self._view(limit) if self._views else self.ring.read(limit)
         except ReaderLapped:
@@ -38,6 +40,7 @@ class Reading:
             self._last = int(rows["seq"][-1])
             self.received += len(rows)
             self.batches += 1
+        assert len(rows) or not there or self.ring.lost > lost, "neither received nor lost"
         return len(rows)
 
     def _view(self, limit: int) -> NDArray[np.void]:

@@ -149,6 +149,9 @@ def test_a_reader_stays_awake_until_there_is_something_to_follow(ring: Ring) -> 
     assert reader.follow() == restart_gap(0)
     assert reader.ready
     assert seqs(reader.read(100)) == [1]
+    assert not reader.ready
+    ring.restart()
+    assert reader.ready, "it did not wait for this one yet"
 
 
 def test_a_new_writer_wakes_whoever_is_parked_on_the_old_ring(ring: Ring, directory: Path) -> None:
@@ -179,18 +182,25 @@ def test_the_old_mapping_is_gone_after_following(ring: Ring) -> None:
     assert mappings() == 0
 
 
-def test_a_ring_that_does_not_go_on_where_the_old_one_ended_is_refused(ring: Ring) -> None:
+@pytest.mark.parametrize(
+    ("published", "restarts"), [(3, 1), (3, 2), (0, 1)], ids=["both", "seqs", "epochs"]
+)
+def test_a_ring_that_does_not_go_on_where_the_old_one_ended_is_refused(
+    ring: Ring, published: int, restarts: int
+) -> None:
     reader = ring.reader()
-    ring.publish(3)
+    ring.publish(published)
     reader.read(100)
     with words_of(ring.path) as words:
         words[STATE] = 3
     ring.path.unlink()
     assert reader.follow() is None, "there is nothing"
-    ring.restart()
-    with pytest.raises(SegmentRefused, match="is of epoch 1 and goes on behind seq 0\n"):
+    for _ in range(restarts):
+        ring.restart()
+    what = f"is of epoch {restarts} and goes on behind seq 0\n"
+    with pytest.raises(SegmentRefused, match=what):
         reader.follow()
-    assert (reader.epoch, reader.cursor, reader.lost) == (1, 3, 0)
+    assert (reader.epoch, reader.cursor, reader.lost) == (1, published, 0)
 
 
 def test_a_reader_keeps_its_cursor_in_its_slot_until_it_commits(ring: Ring) -> None:
