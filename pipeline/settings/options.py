@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,67 +25,19 @@ from pydantic import (
 
 from pipeline.errors import SettingsError, explain
 from pipeline.records import INSTRUMENTS_MAX, PRICE_SCALE
+from pipeline.settings.values import (
+    Exact,
+    Exchange,
+    LocalTime,
+    Number,
+    Parameter,
+    Price,
+    Switch,
+    Whole,
+    strict_bool,
+)
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
-
-
-PRICE_MAX = Decimal(10**14)  # ₹; in e4 units it still fits 64 bits
-
-
-def _number(value: object) -> object:
-    if isinstance(value, str | bool):
-        raise ValueError("write a number, without quotes")
-    return value
-
-
-def _whole(value: object) -> object:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("write a whole number, without quotes or decimals")
-    return value
-
-
-def _exact(value: object) -> object:
-    """Read a TOML float as the decimal that was written: 0.05 is not 0.05000000000000000277.
-
-    A decimal in quotes is exact too and is taken.
-    """
-    return str(value) if isinstance(value, float) else value
-
-
-def _countable(rupees: Decimal) -> Decimal:
-    if rupees * PRICE_SCALE % 1 or abs(rupees) > PRICE_MAX:
-        raise ValueError(f"prices are whole 1/10 000 ₹, at most {PRICE_MAX} ₹")
-    return rupees
-
-
-def _local_time(value: object) -> object:
-    moment = time.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(moment, time) or moment.tzinfo is not None:
-        raise ValueError('write the local time, as "09:15"')
-    return moment
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
-Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Exact = Annotated[Decimal, BeforeValidator(_exact)]
-Price = Annotated[Exact, AfterValidator(_countable)]
-LocalTime = Annotated[time, BeforeValidator(_local_time)]
-
-
-def _scalar(value: object) -> object:
-    if not isinstance(value, str | int | float | bool):
-        raise ValueError("a parameter is text, a number, true or false")
-    return value
-
-
-def _strict_bool(value: object) -> object:
-    if not isinstance(value, bool):
-        raise ValueError("write true or false, without quotes")
-    return value
-
-
-Switch = Annotated[bool, BeforeValidator(_strict_bool)]
-Parameter = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 
 
 class Mode(StrEnum):
@@ -110,7 +61,7 @@ class Instrument(Section):
     """One instrument that is traded; repeat the section for more."""
 
     symbol: str = option("Name in results and logs", min_length=1)
-    exchange: Literal["NSE", "NFO", "BSE", "BFO", "MCX", "CDS"] = option("Exchange segment")
+    exchange: Exchange = option("Exchange segment")
     token: str = option("The broker's token for it", pattern=r"^[0-9]{1,24}$")
     product_type: Literal["INTRADAY", "DELIVERY", "CARRYFORWARD"] = option("Product of its orders")
     lot_size: Whole = option("Shares in a lot", unit="shares", gt=0)
@@ -212,7 +163,7 @@ class StrategySettings(Section):
     )
     control_base_sl_green_ticks: Whole = option("How many then", ge=1)
     min_warmup_ticks: Whole = option("No signal before this tick", unit="ticks", ge=1)
-    noise_filter_enabled: Annotated[Literal[False], BeforeValidator(_strict_bool)] = option(
+    noise_filter_enabled: Annotated[Literal[False], BeforeValidator(strict_bool)] = option(
         "Not available; accepted for the guide's sake"
     )
     parameters: dict[str, Parameter] = option(
