@@ -31,6 +31,8 @@ from pipeline.errors import PortInUse, TickpipeError, UsageError, explain
 from pipeline.records import IST, ProcessState
 from pipeline.results.files import read_results
 from pipeline.results.parameters import settings_rows
+from pipeline.risk.day_report import day_report
+from pipeline.risk.files import read_rulebook
 from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.logs import ChildLogs, LineHandler, log_only_to
@@ -210,7 +212,7 @@ def simulate(options: argparse.Namespace) -> ExitCode:
 
 
 def generate(options: argparse.Namespace) -> ExitCode:
-    day = _last_weekday() if options.date is None else _date(options.date)
+    day = _last_weekday() if options.date is None else _date("--date ", options.date)
     ticks = generate_day(
         seed=options.seed,
         date=day,
@@ -262,13 +264,15 @@ def _simulator_child(file: Path, settings: Settings, speed: float | None, port: 
     sys.exit(boundary.guard("simulator", serve))
 
 
-def _date(text: str) -> date:
+def _date(option: str, text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
             explain(
-                f"--date {text}: {error}", rule="a date is YYYY-MM-DD", cure="--date 2026-01-05"
+                f"{option}{text}: {error}",
+                rule="a date is YYYY-MM-DD",
+                cure=f"for example {option}2026-01-05",
             )
         ) from None
 
@@ -278,6 +282,16 @@ def _last_weekday() -> date:
     while day.weekday() >= 5:
         day -= timedelta(days=1)
     return day
+
+
+# The market ----------------------------------------------------------------------------------
+
+
+def calendar(options: argparse.Namespace) -> ExitCode:
+    """Show a day of every segment; a date that the rulebook does not have is refused."""
+    day = datetime.now(IST).date() if options.date is None else _date("", options.date)
+    console.print(day_report(read_rulebook(), day), soft_wrap=True)
+    return ExitCode.OK
 
 
 # Settings ------------------------------------------------------------------------------------

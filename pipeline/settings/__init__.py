@@ -26,16 +26,20 @@ from pipeline.settings.secrets import (
     Secrets,
     load_secrets,
 )
+from pipeline.settings.values import SHARES, Exchange, Kind
 
 __all__ = [
     "LOOPBACK_HOSTS",
     "SECRETS_PREFIX",
     "SECRET_NAMES",
+    "SHARES",
     "SIMULATOR_SECRETS",
     "CapitalSettings",
     "ChannelSettings",
+    "Exchange",
     "FeedSettings",
     "Instrument",
+    "Kind",
     "Mode",
     "PinningSettings",
     "RiskSettings",

@@ -69,3 +69,5 @@ Switch = Annotated[bool, BeforeValidator(strict_bool)]
 Parameter = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 
 Exchange = Literal["NSE", "NFO", "BSE", "BFO", "MCX", "CDS"]
+Kind = Literal["unstated", "share", "share_with_derivatives", "future", "option"]
+SHARES: tuple[Exchange, ...] = ("NSE", "BSE")  # the segments that trade shares
