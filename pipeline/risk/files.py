@@ -8,7 +8,9 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 from pipeline.errors import TickpipeError, explain
-from pipeline.risk.rulebook import Rulebook, parse_rulebook
+from pipeline.risk.rulebook import NO_RULES, Rulebook, parse_rulebook
+from pipeline.risk.starting import needs_rulebook
+from pipeline.settings import Settings
 
 DATA = "pipeline.risk.data"
 
@@ -34,3 +36,8 @@ def read_rulebook(folder: Traversable | None = None) -> Rulebook:
                 )
             ) from None
     return parse_rulebook(tables)
+
+
+def rulebook_for(settings: Settings) -> Rulebook:
+    """Return what ``settings`` needs of the data; nothing where nothing is needed."""
+    return read_rulebook() if needs_rulebook(settings) else NO_RULES

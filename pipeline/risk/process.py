@@ -18,6 +18,7 @@ from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
 from pipeline.risk.desk import Desk
 from pipeline.risk.exits import SESSION_END
+from pipeline.risk.files import rulebook_for
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.session import RiskSession
 from pipeline.runtime import boundary, duty_cycle
@@ -67,7 +68,7 @@ class _Shell:
         self._settings = settings
         self._ledger = ledger
         self._line = line
-        self._session = RiskSession(settings)
+        self._session = RiskSession(settings, rulebook_for(settings))
         self._desk = Desk(self._session, ledger, PaperGateway(e4(settings.risk.slippage_points)))
         self._latency = LatencyWindow()
         self._watch = Watch(settings.run_directory)

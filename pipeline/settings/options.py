@@ -26,8 +26,10 @@ from pydantic import (
 from pipeline.errors import SettingsError, explain
 from pipeline.records import INSTRUMENTS_MAX, PRICE_SCALE
 from pipeline.settings.values import (
+    SHARES,
     Exact,
     Exchange,
+    Kind,
     LocalTime,
     Number,
     Parameter,
@@ -66,6 +68,22 @@ class Instrument(Section):
     product_type: Literal["INTRADAY", "DELIVERY", "CARRYFORWARD"] = option("Product of its orders")
     lot_size: Whole = option("Shares in a lot", unit="shares", gt=0)
     tick_size: Price = option("Smallest price step", unit="₹", gt=0)
+    kind: Kind = option(
+        "What it is, for `session.calendar` and `risk.charges`; shares with listed derivatives "
+        "have hours of their own",
+        default="unstated",
+    )
+    underlying: str | None = option(
+        "Index of a future or option, as NIFTY: with `session.calendar` its lot is checked",
+        default=None,
+    )
+
+    @model_validator(mode="after")
+    def _kind_fits_the_exchange(self) -> Self:
+        shares = self.kind in ("share", "share_with_derivatives")
+        if self.kind != "unstated" and shares != (self.exchange in SHARES):
+            raise ValueError(f"{self.exchange} has no instruments of kind {self.kind}")
+        return self
 
 
 class SessionSettings(Section):
@@ -76,12 +94,23 @@ class SessionSettings(Section):
     )
     start: LocalTime = option("Session start", unit="IST")
     end: LocalTime = option("Session end", unit="IST")
+    calendar: Switch = option(
+        "Start and end come from the calendar of the instrument's exchange; on a holiday, and on a "
+        "date that the calendar does not have, entries are refused",
+        default=False,
+    )
     start_buffer_minutes: Whole = option("No entry before start + this", unit="min", ge=0, le=600)
     end_buffer_minutes: Whole = option(
         "No entry after end − this, and every position is closed then", unit="min", ge=0, le=600
     )
     no_trade_start_minutes: Whole = option("No entry before start + this", unit="min", ge=0, le=600)
     no_trade_end_minutes: Whole = option("No entry after end − this", unit="min", ge=0, le=600)
+
+    @model_validator(mode="after")
+    def _calendar_is_a_gate(self) -> Self:
+        if self.calendar and not self.gates:
+            raise ValueError("calendar = true needs gates = true")
+        return self
 
     @model_validator(mode="after")
     def _start_before_end(self) -> Self:
@@ -112,6 +141,11 @@ class RiskSettings(Section):
     use_trail_stop: Switch = option("Arm a trailing stop")
     trail_activation_points: Price = option("Gain that arms it", unit="₹", ge=0)
     trail_distance_points: Price = option("Its distance below the high", unit="₹", gt=0)
+    charges: Literal["guide", "zerodha"] = option(
+        "guide: the five percentages below, unrounded. zerodha: that broker's brokerage with the "
+        "taxes and exchange charges of the day, from the dated data; the five are not looked at",
+        default="guide",
+    )
     commission_percent: Exact = option("Brokerage, part of turnover", unit="%", ge=0)
     commission_per_trade: Exact = option("Brokerage, at least", unit="₹ an order", ge=0)
     stt_percent: Exact = option("Securities transaction tax, sells only", unit="%", ge=0)
@@ -344,8 +378,11 @@ class Settings(Section):
 
     @property
     def flat_time(self) -> time | None:
-        """Time of day (IST) from which every position is closed; None with the gates off."""
-        if not self.session.gates:
+        """Time of day (IST) from which every position is closed.
+
+        None with the gates off, and with the calendar on: then it is another one every day.
+        """
+        if not self.session.gates or self.session.calendar:
             return None
         return _minus_minutes(self.session.end, self.session.end_buffer_minutes)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import TickpipeError
-from pipeline.risk.files import DATA, read_rulebook
+from pipeline.risk.files import DATA, read_rulebook, rulebook_for
 from pipeline.risk.rulebook import NO_RULES
+from tests.money import GATES, guide
 
 GST = """
 [[gst]]
@@ -52,3 +53,9 @@ def test_the_files_that_ship_are_read() -> None:
     assert names == {"charges.toml", "contracts.toml", "days_2026.toml", "sessions.toml"}
     rulebook = read_rulebook()
     assert all(getattr(rulebook, table) for table in type(rulebook).model_fields)
+
+
+def test_settings_that_need_no_data_read_none() -> None:
+    assert rulebook_for(guide()) is NO_RULES
+    assert rulebook_for(guide(GATES, "session.calendar=true")) == read_rulebook()
+    assert rulebook_for(guide('risk.charges="zerodha"')) == read_rulebook()

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import TickpipeError
 from pipeline.risk.files import read_rulebook
 from pipeline.risk.rulebook import NO_RULES, Fact, Rulebook, parse_rulebook
-from pipeline.settings import Exchange
+from pipeline.settings import Exchange, RiskSettings
 
 SHIPPED = read_rulebook()
 
@@ -134,6 +134,11 @@ def test_every_row_that_ships_was_read_after_it_was_announced() -> None:
     assert len(facts(SHIPPED)) > 20
     for row in facts(SHIPPED):
         assert date(2026, 1, 1) < row.as_of <= date(2026, 12, 31), row
+
+
+def test_the_presets_of_the_settings_are_those_that_ship() -> None:
+    presets = set(get_args(RiskSettings.model_fields["charges"].annotation))
+    assert {row.preset for row in SHIPPED.brokerage} == presets - {"guide"}
 
 
 def test_a_calendar_is_of_one_year_and_every_segment_has_one() -> None:
