@@ -24,10 +24,13 @@ from pipeline.results.statistics import Summary, summarise
 from pipeline.results.trades import Trade
 from pipeline.risk.desk import Desk
 from pipeline.risk.exits import SESSION_END
+from pipeline.risk.files import rulebook_for
+from pipeline.risk.hours import dates_of
 from pipeline.risk.ledger import MEMORY, Ledger
 from pipeline.risk.limits import Refusal
 from pipeline.risk.rows import RECEIVED
 from pipeline.risk.session import RiskSession, RiskStatistics
+from pipeline.risk.starting import check_start
 from pipeline.settings import Settings, e4
 from pipeline.strategy.loading import load_strategy
 from pipeline.strategy.session import StrategySession
@@ -76,11 +79,14 @@ def backtest(
     """Run the day in ``ticks`` (TICK rows, oldest first) and return what it came to.
 
     ``ticks["seq"]`` need not be set. What is open after the last tick is closed at its price.
+    Raises SettingsError for a day that ``check_start`` refuses.
     """
+    rulebook = rulebook_for(settings)
+    check_start(settings, rulebook, dates_of(ticks["ts_event_ns"]))
     strategy = StrategySession(
         load_strategy(settings.strategy), settings.instruments, settings.strategy.failures_max
     )
-    session = RiskSession(settings)
+    session = RiskSession(settings, rulebook)
     gateway = PaperGateway(e4(settings.risk.slippage_points))
     with Ledger.open(ledger_path) as ledger:
         ledger.settings_used(settings_rows(settings))

@@ -195,6 +195,14 @@ def _add_settings_verbs(table: argparse._SubParsersAction[argparse.ArgumentParse
         "show-config\nshow-config --config my.toml --set waiting.mode=poll",
     )
     _config_options(show)
+    calendar = _add(
+        table,
+        "calendar",
+        verbs.calendar,
+        "show what the exchanges do on a day: hours, holidays, lots, and who says so",
+        "calendar\ncalendar 2026-11-24",
+    )
+    calendar.add_argument("date", nargs="?", metavar="YYYY-MM-DD", help="the day (today)")
     version = _add(table, "version", verbs.version, "show the version", "version --verbose")
     version.add_argument("--verbose", action="store_true", help="and what it runs on")
     version.set_defaults(number=__version__)

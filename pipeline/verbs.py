@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +34,10 @@ from pipeline.errors import PortInUse, TickpipeError, UsageError, explain
 from pipeline.records import IST, ProcessState
 from pipeline.results.files import read_results, results_files
 from pipeline.results.parameters import settings_rows
+from pipeline.risk.day_report import day_report
+from pipeline.risk.files import read_rulebook, rulebook_for
+from pipeline.risk.hours import dates_of
+from pipeline.risk.starting import check_start, needs_rulebook
 from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.logs import ChildLogs, LineHandler, log_only_to
@@ -66,7 +71,8 @@ def default_config() -> Path:
 def run(options: argparse.Namespace) -> ExitCode:
     settings = _settings(options)
     if options.role is None:
-        return _supervise(settings, ticks_total=None)
+        return _supervise(settings)
+    _check_days(settings)
     room = importlib.import_module(f"pipeline.{options.role}.process")
     log_only_to(LineHandler(sys.stderr), options.role, settings.run.log_level)
     return boundary.guard(options.role, lambda: room.run(settings))
@@ -85,8 +91,7 @@ def replay(options: argparse.Namespace) -> ExitCode:
     if not options.through_simulator:
         overrides += ['feed.broker="recorded"', f'feed.recording="{options.file}"']
         settings = _settings(options, overrides)
-        total = len(read_ticks(options.file, settings.instruments))
-        return _supervise(settings, total)
+        return _supervise(settings, read_ticks(options.file, settings.instruments))
     return _through_simulator(options, overrides, options.speed)
 
 
@@ -94,7 +99,7 @@ def _through_simulator(
     options: argparse.Namespace, overrides: Sequence[str], speed: float | None
 ) -> ExitCode:
     settings = _settings(options, overrides)
-    total = len(read_ticks(options.file, settings.instruments))
+    ticks = read_ticks(options.file, settings.instruments)
     with _simulator(options.file, settings, speed) as port:
         broker = _simulated(settings)
         where = [
@@ -102,7 +107,7 @@ def _through_simulator(
             f'feed.url="ws://127.0.0.1:{port}{DIALECTS[broker].path}"',
             'feed.credentials="simulator"',
         ]
-        return _supervise(_settings(options, [*overrides, *where]), total)
+        return _supervise(_settings(options, [*overrides, *where]), ticks)
 
 
 def demo(options: argparse.Namespace) -> ExitCode:
@@ -131,9 +136,10 @@ def demo(options: argparse.Namespace) -> ExitCode:
     return _through_simulator(options, lockstep, day_s / options.seconds)
 
 
-def _supervise(settings: Settings, ticks_total: int | None) -> ExitCode:
-    """Run the pipeline with its display and print the summary."""
+def _supervise(settings: Settings, ticks: NDArray[np.void] | None = None) -> ExitCode:
+    """Run the pipeline with its display and print the summary; ``ticks`` are those of a file."""
     load_strategy(settings.strategy)  # its mistakes are told before anything starts
+    _check_days(settings, ticks)
     choose(settings.channels.implementation)  # likewise
     if settings.feed.broker != "recorded":
         load_secrets(settings.feed, os.environ)
@@ -144,16 +150,29 @@ def _supervise(settings: Settings, ticks_total: int | None) -> ExitCode:
         stack.callback(logs.close)
         display = None
         if console.is_terminal:
-            display = stack.enter_context(Display(settings, console, ticks_total))
+            total = None if ticks is None else len(ticks)
+            display = stack.enter_context(Display(settings, console, total))
         code = supervise(settings, logs=logs, on_turn=display)
     for path in sorted(_result_files(settings) - before):
         print_summary(path)
     return code
 
 
+def _check_days(settings: Settings, ticks: NDArray[np.void] | None = None) -> None:
+    """Check the settings for the days of ``ticks``, of the recording, or for today; tell."""
+    if not needs_rulebook(settings):
+        return
+    if ticks is None and settings.feed.recording is not None:
+        ticks = read_ticks(settings.feed.recording, settings.instruments)
+    days = [datetime.now(IST).date()] if ticks is None else dates_of(ticks["ts_event_ns"])
+    for notice in check_start(settings, rulebook_for(settings), days):
+        console.print(f"note: {notice}", soft_wrap=True)
+
+
 def backtest(options: argparse.Namespace) -> ExitCode:
     settings = _settings(options)
     ticks = read_ticks(options.file, settings.instruments)
+    _check_days(settings, ticks)
     started = time.perf_counter()
     result = run_backtest(settings, ticks)
     seconds = time.perf_counter() - started
@@ -221,7 +240,7 @@ def simulate(options: argparse.Namespace) -> ExitCode:
 
 
 def generate(options: argparse.Namespace) -> ExitCode:
-    day = _last_weekday() if options.date is None else _date(options.date)
+    day = _last_weekday() if options.date is None else _date("--date ", options.date)
     ticks = generate_day(
         seed=options.seed,
         date=day,
@@ -284,13 +303,15 @@ def _simulator_child(file: Path, settings: Settings, speed: float | None, port: 
     sys.exit(boundary.guard("simulator", serve))
 
 
-def _date(text: str) -> date:
+def _date(option: str, text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
             explain(
-                f"--date {text}: {error}", rule="a date is YYYY-MM-DD", cure="--date 2026-01-05"
+                f"{option}{text}: {error}",
+                rule="a date is YYYY-MM-DD",
+                cure=f"for example {option}2026-01-05",
             )
         ) from None
 
@@ -302,12 +323,23 @@ def _last_weekday() -> date:
     return day
 
 
+# The market ----------------------------------------------------------------------------------
+
+
+def calendar(options: argparse.Namespace) -> ExitCode:
+    """Show a day of every segment; a date that the rulebook does not have is refused."""
+    day = datetime.now(IST).date() if options.date is None else _date("", options.date)
+    console.print(day_report(read_rulebook(), day), soft_wrap=True)
+    return ExitCode.OK
+
+
 # Settings ------------------------------------------------------------------------------------
 
 
 def check_config(options: argparse.Namespace) -> ExitCode:
     settings = _settings(options)
     load_strategy(settings.strategy)
+    _check_days(settings)
     console.print(f"{options.config} is right", soft_wrap=True)
     return ExitCode.OK
 

@@ -15,15 +15,20 @@ from pipeline.brokers.contract import Fill, Order, Side
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.records import IST, SIGNAL, TICK, Action, SignalRow
 from pipeline.results.trades import Trade
+from pipeline.risk.charges import Rates
 from pipeline.risk.desk import Desk
 from pipeline.risk.ledger import MEMORY, Ledger
+from pipeline.risk.positions import Book
+from pipeline.risk.rulebook import NO_RULES, Rulebook
 from pipeline.risk.session import RiskSession
+from pipeline.risk.tariffs import tariffs_of
 from pipeline.settings import Settings, load_settings
 
 GUIDE = Path(__file__).resolve().parent.parent / "configs" / "guide.toml"
 LOT = 75
 GATES = "session.gates=true"
 HOURS = ('session.start="09:15"', GATES)  # entries 09:20-15:10, flat from 15:10
+CALENDAR = (*HOURS, "session.calendar=true")
 
 
 def guide(*overrides: str) -> Settings:
@@ -37,6 +42,21 @@ def two_instruments(*overrides: str) -> Settings:
     second = {"symbol": "OTHER-OPTION", "token": "2", "lot_size": 50}
     other = settings.instruments[0].model_copy(update=second)
     return settings.model_copy(update={"instruments": (*settings.instruments, other)})
+
+
+def rates_of(settings: Settings) -> Rates:
+    """Return the guide's rates with the percentages of ``settings``."""
+    return Rates.guide(settings.risk)
+
+
+def book_with(settings: Settings, cash: Decimal, rulebook: Rulebook = NO_RULES) -> Book:
+    return Book(settings.instruments, cash, tariffs_of(settings, rulebook))
+
+
+def instrument_of(settings: Settings, **changes: Any) -> Settings:
+    """Return ``settings`` with its first instrument alone, changed."""
+    changed = settings.instruments[0].model_copy(update=changes)
+    return settings.model_copy(update={"instruments": (changed,)})
 
 
 def at(clock: str, day: str = "2025-10-01") -> int:
@@ -159,19 +179,28 @@ class Recorder:
 class Trading:
     """A desk with everything it needs, in memory."""
 
-    def __init__(self, settings: Settings, *, silent: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, *, silent: bool = False, rulebook: Rulebook = NO_RULES
+    ) -> None:
         self.ledger = Ledger.open(MEMORY)
         self.gateway = Recorder(self.ledger, silent=silent)
-        self.session = RiskSession(settings)
+        self.session = RiskSession(settings, rulebook)
         self.desk = Desk(self.session, self.ledger, self.gateway)
 
     def tick(self, seq: int, price: float | str, *args: Any, **more: Any) -> None:
         row = tick(seq, price, *args, **more)
         self.desk.on_tick(row, row[2])
 
-    def buy(self, seq: int, price: float | str, *args: Any, signal_seq: int | None = None) -> None:
+    def buy(
+        self,
+        seq: int,
+        price: float | str,
+        *args: Any,
+        signal_seq: int | None = None,
+        **more: Any,
+    ) -> None:
         """Buy on tick ``seq`` at ``price``."""
-        row = tick(seq, price, *args)
+        row = tick(seq, price, *args, **more)
         number = seq if signal_seq is None else signal_seq
         self.desk.on_signal(
             signal(number, tick_seq=seq, ts_event_ns=row[1], ts_recv_ns=row[2]), row[2]

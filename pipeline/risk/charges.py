@@ -1,20 +1,27 @@
-"""What an order costs beyond its price: the guide's charge model, exact.
+"""What an order costs beyond its price.
 
-commission  the larger of a flat amount and a part of turnover
-exchange    a part of turnover
-STT         a part of turnover, sells only
-GST         a part of commission + exchange
+brokerage   a part of turnover, at least and at most so much an order
+levies      what the exchange and the state take, each a part of turnover: STT, stamp duty, …
+GST         a part of the brokerage and of the levies that are services
+
+Every line is rounded on its own, as on a contract note, GST included, which is reckoned from the
+lines before rounding. The guide's model has two levies and rounds nothing.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Self
 
 from pipeline.brokers.contract import Side
 from pipeline.records import PRICE_SCALE
 from pipeline.settings import RiskSettings
 
 NOTHING = Decimal(0)
+EXACT = Decimal(0)  # as a step: not rounded
 _E4_DIGITS = len(str(PRICE_SCALE)) - 1
 
 
@@ -23,16 +30,97 @@ def rupees(amount_e4: int) -> Decimal:
     return Decimal(amount_e4).scaleb(-_E4_DIGITS)
 
 
-def charges(turnover: Decimal, side: Side, rates: RiskSettings) -> Decimal:
-    """Return the charges of one order of ``turnover`` ₹ in ₹, unrounded; none without turnover."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levy:
+    """What the exchange or the state takes, in percent of turnover."""
+
+    name: str
+    buy_percent: Decimal = NOTHING
+    sell_percent: Decimal = NOTHING
+    gst: bool = False  # GST is due on it
+    step: Decimal = EXACT
+
+    def of(self, turnover: Decimal, side: Side) -> Decimal:
+        return _part(turnover, self.buy_percent if side is Side.BUY else self.sell_percent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """All that an order is charged, on one day, for one kind of instrument."""
+
+    brokerage_percent: Decimal
+    brokerage_least: Decimal = NOTHING  # ₹ an order
+    brokerage_most: Decimal | None = None  # ₹ an order
+    brokerage_step: Decimal = EXACT
+    levies: tuple[Levy, ...]
+    gst_percent: Decimal
+    gst_step: Decimal = EXACT
+
+    @classmethod
+    def guide(cls, risk: RiskSettings) -> Self:
+        """Return the guide's model with the percentages of ``[risk]``."""
+        exchange, stt = risk.exchange_charges_percent, risk.stt_percent
+        return cls(
+            brokerage_percent=risk.commission_percent,
+            brokerage_least=risk.commission_per_trade,
+            levies=(
+                Levy(name="exchange", buy_percent=exchange, sell_percent=exchange, gst=True),
+                Levy(name="stt", sell_percent=stt),
+            ),
+            gst_percent=risk.gst_percent,
+        )
+
+    def brokerage(self, turnover: Decimal) -> Decimal:
+        amount = max(self.brokerage_least, _part(turnover, self.brokerage_percent))
+        return amount if self.brokerage_most is None else min(amount, self.brokerage_most)
+
+
+class Tariff:
+    """The rates of one instrument, day by day."""
+
+    def __init__(self, periods: Sequence[tuple[int, Rates]], last_day: int) -> None:
+        """Take (first day, rates) in order of days since 1970-01-01, and the last day of all."""
+        self._first_days = [day for day, _ in periods]
+        self._rates = [rates for _, rates in periods]
+        self._last_day = last_day
+
+    @classmethod
+    def always(cls, rates: Rates) -> Self:
+        """Return the tariff that is the same on every day."""
+        return cls([(-(2**62), rates)], 2**62)
+
+    def covers(self, day: int) -> bool:
+        return self._first_days[0] <= day <= self._last_day
+
+    def on(self, day: int) -> Rates:
+        """Return the rates of ``day``; outside the data the nearest ones, on day 0 the newest.
+
+        Start-up refuses a day outside the data; a position that is held on one must still close.
+        Day 0 is that of a tick without an exchange time.
+        """
+        return self._rates[max(0, bisect_right(self._first_days, day) - 1) if day else -1]
+
+
+def charges(turnover: Decimal, side: Side, rates: Rates) -> Decimal:
+    """Return the charges of one order of ``turnover`` ₹ in ₹; none without turnover."""
+    return sum(charge_lines(turnover, side, rates).values(), NOTHING)
+
+
+def charge_lines(turnover: Decimal, side: Side, rates: Rates) -> dict[str, Decimal]:
+    """Return the charges of one order by name, each rounded as its line of a contract note."""
     if not turnover:
-        return NOTHING
-    commission = max(rates.commission_per_trade, _part(turnover, rates.commission_percent))
-    exchange = _part(turnover, rates.exchange_charges_percent)
-    gst = _part(commission + exchange, rates.gst_percent)
-    stt = _part(turnover, rates.stt_percent) if side is Side.SELL else NOTHING
-    return commission + exchange + gst + stt
+        return {}
+    brokerage = rates.brokerage(turnover)
+    levied = [(levy, levy.of(turnover, side)) for levy in rates.levies]
+    services = sum((amount for levy, amount in levied if levy.gst), brokerage)
+    lines = {"brokerage": _rounded(brokerage, rates.brokerage_step)}
+    lines |= {levy.name: _rounded(amount, levy.step) for levy, amount in levied}
+    return lines | {"gst": _rounded(_part(services, rates.gst_percent), rates.gst_step)}
 
 
 def _part(amount: Decimal, percent: Decimal) -> Decimal:
     return amount * percent.scaleb(-2)
+
+
+def _rounded(amount: Decimal, step: Decimal) -> Decimal:
+    return amount.quantize(step, ROUND_HALF_UP) if step else amount

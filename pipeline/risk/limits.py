@@ -15,7 +15,9 @@ from enum import StrEnum
 from pipeline.brokers.contract import Side
 from pipeline.records import PRICE_SCALE, Action, SignalRow
 from pipeline.risk.charges import charges, rupees
-from pipeline.risk.hours import Hours, clock_text
+from pipeline.risk.hours import clock_text, date_of, day_of, hours_of
+from pipeline.risk.rulebook import NO_RULES, Rulebook
+from pipeline.risk.tariffs import tariffs_of
 from pipeline.settings import Settings, e4
 
 
@@ -30,6 +32,7 @@ class Code(StrEnum):
     SIGNAL_EXPIRED = "SIGNAL_EXPIRED"
     POSITION_OPEN = "POSITION_OPEN"
     STALE_FEED = "STALE_FEED"
+    MARKET_CLOSED = "MARKET_CLOSED"
     OUTSIDE_SESSION = "OUTSIDE_SESSION"
     MAX_POSITIONS = "MAX_POSITIONS"
     PRICE_TOO_HIGH = "PRICE_TOO_HIGH"
@@ -63,9 +66,11 @@ class Facts:
 class Limits:
     """The limits of a run."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, rulebook: Rulebook = NO_RULES) -> None:
         self._risk = settings.risk
-        self._hours = Hours(settings.session)
+        self._hours = hours_of(settings, rulebook)
+        self._tariffs = tariffs_of(settings, rulebook)
+        self._exchanges = [instrument.exchange for instrument in settings.instruments]
         self._lot_sizes = [instrument.lot_size for instrument in settings.instruments]
         self._price_max_e4 = e4(settings.risk.entry_price_max)
         self._slippage_e4 = e4(settings.risk.slippage_points)
@@ -124,10 +129,18 @@ class Limits:
     def _no_price(self, signal: SignalRow, facts: Facts) -> str:
         return "" if facts.price_e4 > 0 else f"instrument={signal.instrument} last_price=none"
 
-    def _outside_session(self, signal: SignalRow, facts: Facts) -> str:
-        if self._hours.allow_entry(facts.event_ns):
+    def _market_closed(self, signal: SignalRow, facts: Facts) -> str:
+        closed = self._hours[signal.instrument].closed(facts.event_ns)
+        if not closed:
             return ""
-        return f"time={clock_text(facts.event_ns)} entries={self._hours}"
+        exchange = self._exchanges[signal.instrument]
+        return f"date={date_of(facts.event_ns)} exchange={exchange} reason={closed!r}"
+
+    def _outside_session(self, signal: SignalRow, facts: Facts) -> str:
+        hours = self._hours[signal.instrument]
+        if hours.allow_entry(facts.event_ns):
+            return ""
+        return f"time={clock_text(facts.event_ns)} entries={hours.entries(facts.event_ns)}"
 
     def _too_many(self, signal: SignalRow, facts: Facts) -> str:
         most = self._risk.max_positions_per_day
@@ -145,7 +158,8 @@ class Limits:
         lot_size = self._lot_sizes[signal.instrument]
         price_e4 = facts.price_e4 + self._slippage_e4
         turnover = rupees(max(1, lots) * lot_size * price_e4)
-        needed = turnover + charges(turnover, Side.BUY, self._risk)
+        rates = self._tariffs[signal.instrument].on(day_of(facts.event_ns))
+        needed = turnover + charges(turnover, Side.BUY, rates)
         if needed <= facts.cash:
             return ""
         money = f"cash={_plain(facts.cash)} needed={_plain(needed)}"
@@ -169,6 +183,7 @@ _ENTRY: tuple[tuple[Code, _Check], ...] = (
     (Code.SIGNAL_EXPIRED, Limits._expired),
     (Code.POSITION_OPEN, Limits._position_open),
     (Code.STALE_FEED, Limits._no_price),
+    (Code.MARKET_CLOSED, Limits._market_closed),
     (Code.OUTSIDE_SESSION, Limits._outside_session),
     (Code.MAX_POSITIONS, Limits._too_many),
     (Code.PRICE_TOO_HIGH, Limits._price_too_high),

@@ -14,8 +14,9 @@ from pipeline.brokers.contract import Fill, Order, Side
 from pipeline.errors import TickpipeError, explain
 from pipeline.records import SignalRow
 from pipeline.results.trades import Trade
-from pipeline.risk.charges import NOTHING, charges, rupees
-from pipeline.settings import Instrument, RiskSettings
+from pipeline.risk.charges import NOTHING, Tariff, charges, rupees
+from pipeline.risk.hours import day_of
+from pipeline.settings import Instrument
 
 _SHARE_STEP = Decimal("0.000001")  # a trade's part of the entry charges is rounded to this
 
@@ -110,11 +111,13 @@ class Position:
 class Book:
     """Cash and the open position of every instrument."""
 
-    def __init__(self, instruments: Sequence[Instrument], cash: Decimal, rates: RiskSettings):
+    def __init__(
+        self, instruments: Sequence[Instrument], cash: Decimal, tariffs: Sequence[Tariff]
+    ) -> None:
         self.cash = cash
         self.trade_count = 0
         self._instruments = instruments
-        self._rates = rates
+        self._tariffs = tariffs
         self._open: list[Position | None] = [None] * len(instruments)
         self._part_filled: dict[str, tuple[int, int]] = {}  # order id -> shares, turnover_e4
 
@@ -199,12 +202,13 @@ class Book:
     def _charge(self, order: Order, fill: Fill) -> Decimal:
         """Return what this fill adds to the charges of its order (a flat fee is per order)."""
         shares, turnover_e4 = self._part_filled.pop(order.order_id, (0, 0))
-        before = charges(rupees(turnover_e4), order.side, self._rates)
+        rates = self._tariffs[order.instrument].on(day_of(fill.ts_event_ns))
+        before = charges(rupees(turnover_e4), order.side, rates)
         shares += fill.quantity
         turnover_e4 += fill.quantity * fill.price_e4
         if shares < order.quantity:
             self._part_filled[order.order_id] = shares, turnover_e4
-        return charges(rupees(turnover_e4), order.side, self._rates) - before
+        return charges(rupees(turnover_e4), order.side, rates) - before
 
     def _move_cash(self, side: Side, fill: Fill, cost: Decimal) -> None:
         turnover = rupees(fill.quantity * fill.price_e4)

@@ -20,6 +20,7 @@ from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
 from pipeline.risk.desk import Desk
 from pipeline.risk.exits import SESSION_END
+from pipeline.risk.files import rulebook_for
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.session import RiskSession
 from pipeline.runtime import boundary, duty_cycle
@@ -69,7 +70,7 @@ class _Shell:
         self._settings = settings
         self._ledger = ledger
         self._line = line
-        self._session = RiskSession(settings)
+        self._session = RiskSession(settings, rulebook_for(settings))
         self._stages = Stages(
             Stage.FEED_TO_RISK, Stage.SIGNAL_TO_RISK, Stage.SIGNAL_TO_ORDER, Stage.TICK_TO_ORDER
         )

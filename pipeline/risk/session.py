@@ -16,7 +16,7 @@ from pipeline.brokers.contract import Fill, Order, Side
 from pipeline.records import PRICE_SCALE, Action, ExitKind, SignalRow, positions_dtype
 from pipeline.results.trades import Trade
 from pipeline.risk.exits import ExitRules, ExitWatch, exits_due, kind_of, target_number
-from pipeline.risk.hours import Hours
+from pipeline.risk.hours import hours_of
 from pipeline.risk.in_flight import InFlight
 from pipeline.risk.limits import Facts, Limits, Refusal
 from pipeline.risk.numbering import Numbering
@@ -31,6 +31,8 @@ from pipeline.risk.rows import (
     TickRow,
     tick_of,
 )
+from pipeline.risk.rulebook import NO_RULES, Rulebook
+from pipeline.risk.tariffs import tariffs_of
 from pipeline.settings import Settings
 
 NO_ORDERS: tuple[Order, ...] = ()
@@ -64,15 +66,23 @@ class RiskStatistics(NamedTuple):
 class RiskSession:
     """The positions of one run and every decision about them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, rulebook: Rulebook = NO_RULES) -> None:
+        """Take the settings, and the rulebook where they use the calendar or dated charges.
+
+        Raises SettingsError where the rulebook has no rates for an instrument.
+        """
         count = len(settings.instruments)
-        self.book = Book(settings.instruments, settings.capital.initial_capital, settings.risk)
+        self.book = Book(
+            settings.instruments,
+            settings.capital.initial_capital,
+            tariffs_of(settings, rulebook),
+        )
         self.halted = ""  # why there are no entries; empty = there are
         self.version = 0  # grows whenever positions_row() differs in more than as_of_seq
         self._instruments = settings.instruments
         self._lot_sizes = [instrument.lot_size for instrument in settings.instruments]
-        self._limits = Limits(settings)
-        self._hours = Hours(settings.session)
+        self._limits = Limits(settings, rulebook)
+        self._hours = hours_of(settings, rulebook)
         self._rules = ExitRules.of(settings.risk)
         self._in_flight = InFlight()
         self._numbering = Numbering(count)
@@ -262,7 +272,7 @@ class RiskSession:
         lots = max(1, position.entered // self._lot_sizes[position.instrument])
         watch = self._watches[position.instrument]
         if watch is None:
-            flat_ns = self._hours.flat_ns(fill.ts_event_ns)
+            flat_ns = self._hours[position.instrument].flat_ns(fill.ts_event_ns)
             watch = ExitWatch(self._rules, position.entry_e4, lots, flat_ns)
             self._watches[position.instrument] = watch
         else:

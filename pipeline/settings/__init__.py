@@ -1,12 +1,11 @@
 """What the user can set: ``options`` declares it, ``files`` and ``secrets`` read it."""
 
+from pipeline.settings.feed import LOOPBACK_HOSTS, FeedSettings
 from pipeline.settings.files import check_settings, load_settings, mistaken, parse_settings
-from pipeline.settings.kinds import Section
+from pipeline.settings.kinds import SHARES, Exchange, Kind, Section
 from pipeline.settings.options import (
-    LOOPBACK_HOSTS,
     CapitalSettings,
     ChannelSettings,
-    FeedSettings,
     Instrument,
     Mode,
     PinningSettings,
@@ -33,11 +32,14 @@ __all__ = [
     "LOOPBACK_HOSTS",
     "SECRETS_PREFIX",
     "SECRET_NAMES",
+    "SHARES",
     "SIMULATOR_SECRETS",
     "CapitalSettings",
     "ChannelSettings",
+    "Exchange",
     "FeedSettings",
     "Instrument",
+    "Kind",
     "Mode",
     "PinningSettings",
     "RiskSettings",

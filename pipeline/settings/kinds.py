@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import time
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -70,6 +70,10 @@ def strict_bool(value: object) -> object:
 
 Switch = Annotated[bool, BeforeValidator(strict_bool)]
 Parameter = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
+
+Exchange = Literal["NSE", "NFO", "BSE", "BFO", "MCX", "CDS"]
+Kind = Literal["unstated", "share", "share_with_derivatives", "future", "option"]
+SHARES: tuple[Exchange, ...] = ("NSE", "BSE")  # the segments that trade shares
 
 
 class Section(BaseModel):

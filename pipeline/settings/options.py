@@ -11,15 +11,18 @@ from datetime import time
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.errors import SettingsError, explain
 from pipeline.records import INSTRUMENTS_MAX, PRICE_SCALE, WhenLapped
+from pipeline.settings.feed import FeedSettings
 from pipeline.settings.kinds import (
+    SHARES,
     Exact,
+    Exchange,
+    Kind,
     LocalTime,
     Number,
     Parameter,
@@ -30,13 +33,6 @@ from pipeline.settings.kinds import (
     option,
     strict_bool,
 )
-
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
-
-_ADDRESSES = {
-    "smartapi": "wss://smartapisocket.angelone.in/smart-stream",
-    "kite": "wss://ws.kite.trade",
-}
 
 
 class Mode(StrEnum):
@@ -51,11 +47,27 @@ class Instrument(Section):
     """One instrument that is traded; repeat the section for more."""
 
     symbol: str = option("Name in results and logs", min_length=1)
-    exchange: Literal["NSE", "NFO", "BSE", "BFO", "MCX", "CDS"] = option("Exchange segment")
+    exchange: Exchange = option("Exchange segment")
     token: str = option("The broker's token for it", pattern=r"^[0-9]{1,24}$")
     product_type: Literal["INTRADAY", "DELIVERY", "CARRYFORWARD"] = option("Product of its orders")
     lot_size: Whole = option("Shares in a lot", unit="shares", gt=0)
     tick_size: Price = option("Smallest price step", unit="₹", gt=0)
+    kind: Kind = option(
+        "What it is, for `session.calendar` and `risk.charges`; shares with listed derivatives "
+        "have hours of their own",
+        default="unstated",
+    )
+    underlying: str | None = option(
+        "Index of a future or option, as NIFTY: with `session.calendar` its lot is checked",
+        default=None,
+    )
+
+    @model_validator(mode="after")
+    def _kind_fits_the_exchange(self) -> Self:
+        shares = self.kind in ("share", "share_with_derivatives")
+        if self.kind != "unstated" and shares != (self.exchange in SHARES):
+            raise ValueError(f"{self.exchange} has no instruments of kind {self.kind}")
+        return self
 
 
 class SessionSettings(Section):
@@ -66,12 +78,23 @@ class SessionSettings(Section):
     )
     start: LocalTime = option("Session start", unit="IST")
     end: LocalTime = option("Session end", unit="IST")
+    calendar: Switch = option(
+        "Start and end come from the calendar of the instrument's exchange; on a holiday, and on a "
+        "date that the calendar does not have, entries are refused",
+        default=False,
+    )
     start_buffer_minutes: Whole = option("No entry before start + this", unit="min", ge=0, le=600)
     end_buffer_minutes: Whole = option(
         "No entry after end − this, and every position is closed then", unit="min", ge=0, le=600
     )
     no_trade_start_minutes: Whole = option("No entry before start + this", unit="min", ge=0, le=600)
     no_trade_end_minutes: Whole = option("No entry after end − this", unit="min", ge=0, le=600)
+
+    @model_validator(mode="after")
+    def _calendar_is_a_gate(self) -> Self:
+        if self.calendar and not self.gates:
+            raise ValueError("calendar = true needs gates = true")
+        return self
 
     @model_validator(mode="after")
     def _start_before_end(self) -> Self:
@@ -102,6 +125,11 @@ class RiskSettings(Section):
     use_trail_stop: Switch = option("Arm a trailing stop")
     trail_activation_points: Price = option("Gain that arms it", unit="₹", ge=0)
     trail_distance_points: Price = option("Its distance below the high", unit="₹", gt=0)
+    charges: Literal["guide", "zerodha"] = option(
+        "guide: the five percentages below, unrounded. zerodha: that broker's brokerage with the "
+        "taxes and exchange charges of the day, from the dated data; the five are not looked at",
+        default="guide",
+    )
     commission_percent: Exact = option("Brokerage, part of turnover", unit="%", ge=0)
     commission_per_trade: Exact = option("Brokerage, at least", unit="₹ an order", ge=0)
     stt_percent: Exact = option("Securities transaction tax, sells only", unit="%", ge=0)
@@ -185,80 +213,6 @@ class StrategySettings(Section):
     def _fast_is_faster(self) -> Self:
         if self.fast_ema >= self.slow_ema:
             raise ValueError(f"fast_ema {self.fast_ema} is not below slow_ema {self.slow_ema}")
-        return self
-
-
-class FeedSettings(Section):
-    """Where ticks come from."""
-
-    broker: Literal["smartapi", "kite", "recorded"] = option("The broker, or a recorded day")
-    url: str = option(
-        "WebSocket address; left out, the broker's own",
-        default="",
-        pattern=r"^wss?://",
-    )
-    credentials: Literal["environment", "file", "simulator"] = option(
-        "Where the secrets are; `simulator` is the public login of `tickpipe simulate`",
-        default="environment",
-    )
-    secrets_file: Path | None = option("TOML file of mode 0600 (credentials = file)", default=None)
-    mode: Literal["ltp", "quote", "full"] = option(
-        "What to subscribe to: the last price; with volume; with best bid and ask. "
-        "Kite sends the time in full only",
-        default="quote",
-    )
-    recording: Path | None = option("Tick file to play (recorded)", default=None)
-    ticks_max: Whole | None = option(
-        "End after this many ticks; unset goes on", unit="ticks", default=None, ge=1
-    )
-    connect_timeout_seconds: Number = option(
-        "Give up one attempt after", unit="s", default=5.0, gt=0
-    )
-    silence_seconds_max: Number = option(
-        "Reconnect when nothing at all arrived for", unit="s", default=35.0, gt=0
-    )
-    reconnect_attempts_max: Whole = option(
-        "Attempts in a row before the feed gives up", default=8, ge=0
-    )
-    reconnect_delay_seconds: Number = option(
-        "First pause between attempts; doubles up to 16 times this", unit="s", default=0.5, gt=0
-    )
-
-    restarts_max: Whole = option(
-        "Times in a run that a feed which was killed or hung is started again; "
-        "never with a recording or in lockstep",
-        default=3,
-        ge=0,
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _brokers_have_addresses(cls, table: Any) -> Any:
-        if not isinstance(table, dict) or "url" in table or "broker" not in table:
-            return table
-        broker = table["broker"]
-        known = isinstance(broker, str) and broker in _ADDRESSES
-        return {**table, "url": _ADDRESSES[broker]} if known else table
-
-    @model_validator(mode="after")
-    def _sources_are_named(self) -> Self:
-        if self.broker == "recorded" and self.recording is None:
-            raise ValueError('broker = "recorded" needs recording = "FILE"')
-        if self.credentials == "file" and self.secrets_file is None:
-            raise ValueError('credentials = "file" needs secrets_file = "FILE"')
-        if self.broker == "recorded" and not self.url:
-            return self
-        address = urlsplit(self.url)
-        host, port = address.hostname, address.port  # port: ValueError above 65535
-        if not host or port == 0 or address.username is not None:
-            raise ValueError("url is ws:// or wss://, a host, maybe a port, and a path")
-        loopback = host in LOOPBACK_HOSTS
-        if self.credentials == "simulator" and not loopback:
-            raise ValueError(
-                f'credentials = "simulator" is for an address on this machine, not {host}'
-            )
-        if self.url.startswith("ws://") and not loopback:
-            raise ValueError(f"an address outside this machine must be wss://, got {self.url}")
         return self
 
 
@@ -393,8 +347,11 @@ class Settings(Section):
 
     @property
     def flat_time(self) -> time | None:
-        """Time of day (IST) from which every position is closed; None with the gates off."""
-        if not self.session.gates:
+        """Time of day (IST) from which every position is closed.
+
+        None with the gates off, and with the calendar on: then it is another one every day.
+        """
+        if not self.session.gates or self.session.calendar:
             return None
         return _minus_minutes(self.session.end, self.session.end_buffer_minutes)
 

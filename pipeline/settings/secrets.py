@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from pipeline.errors import SettingsError, explain
+from pipeline.settings.feed import FeedSettings
 from pipeline.settings.kinds import Section
-from pipeline.settings.options import FeedSettings
 
 LOGINS = {
     "smartapi": ("api_key", "client_code", "jwt", "feed_token"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -14,27 +14,59 @@ from hypothesis import strategies as st
 from pipeline.brokers.contract import Fill, Order, Side
 from pipeline.records import Action
 from pipeline.results.trades import Trade
+from pipeline.risk.charges import charges
+from pipeline.risk.files import read_rulebook
 from pipeline.risk.positions import NO_DELAYS, Book
-from pipeline.settings import RiskSettings, Settings
-from tests.money import LOT, Trading, guide, order, signal, tick, two_instruments
+from pipeline.risk.tariffs import tariffs_of
+from pipeline.settings import Settings
+from tests.money import LOT, Trading, book_with, guide, order, signal, tick, two_instruments
 
 START = Decimal(100_000)
 MONEY_STEP = Fraction(1, 1_000_000)  # what an exit's part of the entry charges is rounded to
+
+RULEBOOK = read_rulebook()
+DAY_NS = 1_790_000_000_000_000_000  # 2026-09-21
 
 prices_e4 = st.integers(1, 20_000_000)
 orders = st.lists(st.tuples(st.integers(1, 500), prices_e4), min_size=1, max_size=4)
 
 
-def charges_of(turnover: Fraction, side: Side, rates: RiskSettings) -> Fraction:
+Charge = Callable[[Fraction, Side], Fraction]
+
+
+def guides(settings: Settings) -> Charge:
+    """Return the guide's charges, reckoned from the settings by hand."""
+
     def part(percent: Decimal) -> Fraction:
         return Fraction(percent) / 100
 
-    commission = max(
-        Fraction(rates.commission_per_trade), turnover * part(rates.commission_percent)
-    )
-    exchange = turnover * part(rates.exchange_charges_percent)
-    stt = turnover * part(rates.stt_percent) if side is Side.SELL else Fraction(0)
-    return commission + exchange + (commission + exchange) * part(rates.gst_percent) + stt
+    def charge(turnover: Fraction, side: Side) -> Fraction:
+        commission = max(
+            Fraction(risk.commission_per_trade), turnover * part(risk.commission_percent)
+        )
+        exchange = turnover * part(risk.exchange_charges_percent)
+        stt = turnover * part(risk.stt_percent) if side is Side.SELL else Fraction(0)
+        return commission + exchange + (commission + exchange) * part(risk.gst_percent) + stt
+
+    risk = settings.risk
+    return charge
+
+
+def zerodhas(settings: Settings) -> Charge:
+    """Return the charges of the preset for an order as a whole."""
+    rates = tariffs_of(settings, RULEBOOK)[0].on(20_717)
+
+    def charge(turnover: Fraction, side: Side) -> Fraction:
+        in_rupees = Decimal(turnover.numerator) / Decimal(turnover.denominator)
+        return Fraction(charges(in_rupees, side, rates))
+
+    return charge
+
+
+def as_options(settings: Settings) -> Settings:
+    """Return the settings with every instrument stated to be an option."""
+    instruments = tuple(i.model_copy(update={"kind": "option"}) for i in settings.instruments)
+    return settings.model_copy(update={"instruments": instruments})
 
 
 # Fills ---------------------------------------------------------------------------------------
@@ -44,7 +76,7 @@ def charges_of(turnover: Fraction, side: Side, rates: RiskSettings) -> Fraction:
 class Brute:
     """Adds up every fill by hand."""
 
-    rates: RiskSettings
+    charge: Charge
     bought: Fraction = Fraction(0)
     sold: Fraction = Fraction(0)
     orders: dict[str, tuple[Side, Fraction]] = field(default_factory=dict)
@@ -60,9 +92,7 @@ class Brute:
 
     @property
     def charges(self) -> Fraction:
-        return sum(
-            (charges_of(t, side, self.rates) for side, t in self.orders.values()), Fraction()
-        )
+        return sum((self.charge(t, side) for side, t in self.orders.values()), Fraction())
 
     @property
     def cash(self) -> Fraction:
@@ -87,7 +117,7 @@ def send(data: st.DataObject, book: Book, brute: Brute, sent: Order, price_e4: i
             quantity=part,
             price_e4=near_e4,
             slippage_e4=slippage_e4,
-            ts_event_ns=1,
+            ts_event_ns=DAY_NS,
         )
         brute.take(sent, done)
         if book.is_exit(sent):
@@ -104,14 +134,23 @@ def send(data: st.DataObject, book: Book, brute: Brute, sent: Order, price_e4: i
         min_size=1,
         max_size=5,
     ),
-    st.sampled_from(["0.0", "20.0"]),
+    st.sampled_from(
+        [
+            ("risk.commission_per_trade=0.0", guides),
+            ("risk.commission_per_trade=20.0", guides),
+            ('risk.charges="zerodha"', zerodhas),
+        ]
+    ),
 )
 def test_cash_and_trades_add_up_whatever_is_filled(
-    data: st.DataObject, round_trips: list[tuple[int, Side, int, int]], flat_fee: str
+    data: st.DataObject,
+    round_trips: list[tuple[int, Side, int, int]],
+    charging: tuple[str, Callable[[Settings], Charge]],
 ) -> None:
-    settings = two_instruments(f"risk.commission_per_trade={flat_fee}")
-    book = Book(settings.instruments, START, settings.risk)
-    brute = Brute(settings.risk)
+    override, charge_of = charging
+    settings = as_options(two_instruments(override))
+    book = book_with(settings, START, RULEBOOK)
+    brute = Brute(charge_of(settings))
     trades: list[Trade] = []
     for number, (instrument, side, quantity, price_e4) in enumerate(round_trips, start=1):
         entry = order(

@@ -17,7 +17,7 @@ from pipeline.brokers.recorded.files import read_ticks
 from pipeline.results.files import read_results
 from pipeline.risk.ledger import Ledger
 from pipeline.settings import Settings, load_settings
-from tests.money import at
+from tests.money import at, instrument_of
 
 PAISA = Decimal("0.01")
 
@@ -140,6 +140,30 @@ def test_with_the_gates_on_the_day_is_flat_from_ten_past_three(
     assert max(trade.exit_ns for trade in day.trades) < at("15:10:00")
     assert {refusal.code for refusal in day.refusals} == {"OUTSIDE_SESSION"}
     assert len(day.refusals) == 2  # the golden entries of 15:15:45 and 15:22:12
+
+
+def test_with_the_charges_of_the_day_cash_is_still_the_initial_cash_and_all_nets(
+    configs: Path, ticks: NDArray[np.void]
+) -> None:
+    """₹20 an order and STT of 0.1 % of the premium take a quarter of the day's profit."""
+    settings = instrument_of(
+        load_settings(configs / "guide.toml", ['risk.charges="zerodha"']), kind="option"
+    )
+    day = backtest(settings, ticks)
+    assert day.cash == settings.capital.initial_capital + sum(t.net_pnl for t in day.trades)
+    assert day.cash == Decimal("131350.15")
+    assert all(trade.exit_charges % PAISA == 0 for trade in day.trades)
+    assert all(trade.exit_charges >= 20 for trade in day.trades)
+
+
+def test_with_the_calendar_a_day_that_it_does_not_have_has_no_entry(
+    configs: Path, ticks: NDArray[np.void]
+) -> None:
+    overrides = ["session.gates=true", "session.calendar=true"]
+    day = backtest(load_settings(configs / "guide.toml", overrides), ticks)
+    assert day.trades == []
+    assert {refusal.code for refusal in day.refusals} == {"MARKET_CLOSED"}
+    assert "date=2025-10-01 exchange=NFO" in day.refusals[0].context
 
 
 def test_with_the_gates_on_a_position_open_at_the_flat_time_ends_with_the_session(

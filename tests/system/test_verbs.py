@@ -102,7 +102,8 @@ def test_version_says_which_implementation_runs(tickpipe: Tickpipe) -> None:
     assert ", because the extension is" in output
 
 
-VERBS = "demo run replay backtest ring simulate generate check-config show-config version"
+VERBS = "demo run replay backtest ring simulate generate calendar check-config "
+VERBS += "show-config version"
 
 
 @pytest.mark.parametrize("verb", VERBS.split())

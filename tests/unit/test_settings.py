@@ -235,6 +235,8 @@ def test_a_wrong_value_is_refused_with_place_rule_and_value(
         ("product_type", "MIS"),
         ("lot_size", 0),
         ("tick_size", 0),
+        ("kind", "bond"),
+        ("underlying", 26000),
     ],
 )
 def test_a_wrong_value_of_an_instrument_is_refused(table: Table, key: str, value: object) -> None:
@@ -276,6 +278,7 @@ def test_a_refusal_ends_with_the_rule_and_the_cure(table: Table) -> None:
     ("section", "changes", "said"),
     [
         ("session", {"start": "15:30"}, "start 15:30:00 is not before end 15:30:00"),
+        ("session", {"calendar": True}, "calendar = true needs gates = true"),
         ("strategy", {"fast_ema": 42}, "fast_ema 42 is not below slow_ema 42"),
         ("risk", {"tp_points": [5.0]}, "tp_points has 1 values, tp_percents has 4"),
         (
@@ -357,6 +360,18 @@ def test_two_instruments_with_the_same_name_are_refused(table: Table, key: str) 
     )
 
 
+@pytest.mark.parametrize(
+    ("exchange", "kind"),
+    [("NFO", "share"), ("MCX", "share_with_derivatives"), ("NSE", "option"), ("BSE", "future")],
+)
+def test_an_instrument_of_a_kind_that_its_exchange_does_not_have_is_refused(
+    table: Table, exchange: str, kind: str
+) -> None:
+    table["instruments"][0].update(exchange=exchange, kind=kind)
+    (mistake,) = mistakes(refusal(table))
+    assert mistake.startswith(f"instruments.0: {exchange} has no instruments of kind {kind}")
+
+
 def test_a_run_without_instruments_is_refused(table: Table) -> None:
     table["instruments"] = []
     assert mistakes(refusal(table))[0].startswith("instruments: ")
@@ -418,6 +433,17 @@ def test_with_the_gates_off_no_time_of_day_closes_positions(table: Table) -> Non
 def test_with_the_gates_on_positions_are_closed_before_the_end(table: Table) -> None:
     table["session"].update(gates=True, end="15:05", end_buffer_minutes=20)
     assert parse_settings(table).flat_time == time(14, 45)
+
+
+def test_with_the_calendar_the_end_is_another_one_every_day(table: Table) -> None:
+    table["session"].update(gates=True, calendar=True)
+    assert parse_settings(table).flat_time is None
+
+
+def test_calendar_and_dated_charges_are_off_unless_they_are_asked_for(table: Table) -> None:
+    settings = parse_settings(table)
+    assert (settings.session.calendar, settings.risk.charges) == (False, "guide")
+    assert (settings.instruments[0].kind, settings.instruments[0].underlying) == ("unstated", None)
 
 
 def test_the_run_directory_is_private_to_user_and_run(table: Table) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from pipeline.records import Action
+from pipeline.risk.files import read_rulebook
 from pipeline.risk.limits import Code, Facts, Limits, Refusal
-from tests.money import HOURS, at, e4_of, guide, signal
+from tests.money import CALENDAR, HOURS, at, e4_of, guide, signal, two_instruments
 
 FACTS = Facts(
     now_ns=0,
@@ -111,6 +113,62 @@ def test_no_entry_outside_the_session() -> None:
     )
     assert judged(*HOURS, event_ns=at("15:09:59")) is None
     assert judged(event_ns=at("15:29:59")) is None  # gates off
+
+
+@pytest.mark.parametrize(
+    ("day", "reason"),
+    [
+        ("2026-11-24", "Prakash Gurpurb Sri Guru Nanak Dev"),
+        ("2026-11-21", "Saturday"),
+        ("2027-01-04", "no calendar has this date"),
+    ],
+)
+def test_no_entry_on_a_holiday_or_on_a_date_that_the_calendar_does_not_have(
+    day: str, reason: str
+) -> None:
+    limits = Limits(guide(*CALENDAR), read_rulebook())
+    facts = replace(FACTS, event_ns=at("10:00:00", day))
+    assert limits.refusal(signal(1), facts) == Refusal(
+        Code.MARKET_CLOSED, f"date={day} exchange=NFO reason={reason!r}", 1
+    )
+    held = replace(facts, held=75, closable=75)
+    assert limits.refusal(signal(1, Action.CLOSE), held) is None
+
+
+def test_with_the_calendar_an_entry_is_within_the_hours_of_its_day() -> None:
+    limits = Limits(guide(*CALENDAR), read_rulebook())
+    open_day = replace(FACTS, event_ns=at("15:19:59", "2026-11-23"))
+    assert limits.refusal(signal(1), open_day) is None
+    late = replace(FACTS, event_ns=at("15:20:00", "2026-11-23"))
+    assert limits.refusal(signal(1), late) == Refusal(
+        Code.OUTSIDE_SESSION, "time=15:20:00 entries=09:20:00-15:20:00", 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("instrument", "day", "needed"),
+    [
+        # brokerage, exchange, IPFT, SEBI fee, GST: 20 + 5.25 + 0.08 + 0.02 + 4.55, then
+        # 20 + 5.33 + 0 + 0.02 + 4.56, and for the future 3 + 0.18 + 0 + 0.01 + 0.57
+        (0, "2025-10-01", "15029.9"),
+        (0, "2026-11-23", "15029.91"),
+        (1, "2026-11-23", "10003.76"),
+    ],
+)
+def test_the_cash_that_an_entry_needs_has_the_charges_of_its_day_and_instrument(
+    instrument: int, day: str, needed: str
+) -> None:
+    settings = two_instruments('risk.charges="zerodha"')
+    kinds = zip(settings.instruments, ("option", "future"), strict=True)
+    both = tuple(each.model_copy(update={"kind": kind}) for each, kind in kinds)
+    limits = Limits(settings.model_copy(update={"instruments": both}), read_rulebook())
+    facts = replace(FACTS, event_ns=at("10:00:00", day), cash=Decimal(needed))
+    assert limits.refusal(signal(1, instrument=instrument), facts) is None
+    refused = limits.refusal(
+        signal(1, instrument=instrument), replace(facts, cash=facts.cash - Decimal("0.01"))
+    )
+    assert refused is not None
+    assert f" needed={needed} " in refused.context
 
 
 def test_entries_a_day_are_counted() -> None:

@@ -11,15 +11,14 @@ from pipeline.errors import TickpipeError
 from pipeline.results.trades import Trade
 from pipeline.risk.charges import charges
 from pipeline.risk.positions import NO_DELAYS, Book, Delays
-from tests.money import at, e4_of, fill, guide, order, two_instruments
+from tests.money import at, book_with, e4_of, fill, guide, order, rates_of, two_instruments
 
 START = Decimal(100_000)
 LOW, HIGH = e4_of(90), e4_of(120)
 
 
 def book_of(*overrides: str) -> Book:
-    settings = guide(*overrides)
-    return Book(settings.instruments, START, settings.risk)
+    return book_with(guide(*overrides), START)
 
 
 def buy(book: Book, quantity: int = 300, price: float | str = 100) -> Order:
@@ -36,7 +35,7 @@ def sell(book: Book, quantity: int, price: float | str, **more: object) -> Trade
 def test_an_entry_takes_turnover_and_charges_from_cash() -> None:
     book = book_of()
     buy(book)
-    cost = charges(Decimal(30_000), Side.BUY, guide().risk)
+    cost = charges(Decimal(30_000), Side.BUY, rates_of(guide()))
     assert book.cash == START - 30_000 - cost
     position = book.position(0)
     assert position is not None
@@ -54,7 +53,7 @@ def test_cash_is_initial_plus_all_nets_when_flat() -> None:
 def test_the_entry_charges_are_shared_by_quantity_and_add_up_exactly() -> None:
     book = book_of()
     entry = buy(book, 700, "99.95")
-    total = charges(Decimal("99.95") * 700, Side.BUY, guide().risk)
+    total = charges(Decimal("99.95") * 700, Side.BUY, rates_of(guide()))
     shares = [sell(book, quantity, 101).entry_charges for quantity in (300, 300, 100)]
     assert sum(shares) == total
     for share, quantity in zip(shares, (300, 300, 100), strict=True):
@@ -63,7 +62,7 @@ def test_the_entry_charges_are_shared_by_quantity_and_add_up_exactly() -> None:
 
 def test_a_trade_tells_the_whole_exit() -> None:
     settings = guide()
-    book = Book(settings.instruments, START, settings.risk)
+    book = book_with(settings, START)
     entry = order(Side.BUY, 150, 100, order_id="E", tick_seq=5, ts_event_ns=at("10:00:00"))
     book.enter(entry, fill(entry, price="100.05"), Delays(7, 9))
     exit = order(
@@ -81,10 +80,10 @@ def test_a_trade_tells_the_whole_exit() -> None:
         entry_price_e4=e4_of("100.05"),
         exit_price_e4=e4_of("109.90"),
         gross_pnl=Decimal("738.75"),
-        entry_charges=(charges(Decimal("15007.5"), Side.BUY, settings.risk) / 2).quantize(
+        entry_charges=(charges(Decimal("15007.5"), Side.BUY, rates_of(settings)) / 2).quantize(
             Decimal("0.000001")
         ),
-        exit_charges=charges(Decimal("8242.5"), Side.SELL, settings.risk),
+        exit_charges=charges(Decimal("8242.5"), Side.SELL, rates_of(settings)),
         slippage=Decimal("11.25"),  # 0.05 + 0.10 a share
         mae=Decimal("-753.75"),
         mfe=Decimal("1496.25"),
@@ -148,7 +147,7 @@ def test_a_short_position_earns_when_the_price_falls() -> None:
 
 def test_positions_of_two_instruments_are_apart_and_share_the_cash() -> None:
     settings = two_instruments()
-    book = Book(settings.instruments, START, settings.risk)
+    book = book_with(settings, START)
     for instrument, price in ((0, 100), (1, 200)):
         entry = order(Side.BUY, 50, price, instrument=instrument, order_id=f"E{instrument}")
         book.enter(entry, fill(entry), NO_DELAYS)

@@ -9,9 +9,11 @@ import pytest
 
 from pipeline.brokers.contract import Order, Side
 from pipeline.records import Action, ExitKind
+from pipeline.risk.files import read_rulebook
 from pipeline.risk.limits import Code, Refusal
 from pipeline.risk.session import RiskSession
 from tests.money import (
+    CALENDAR,
     HOURS,
     LOT,
     Trading,
@@ -19,6 +21,7 @@ from tests.money import (
     e4_of,
     fill,
     guide,
+    instrument_of,
     signal,
     tick,
     two_instruments,
@@ -268,6 +271,56 @@ def test_with_the_gates_on_the_flat_time_closes_the_position_once() -> None:
     assert session.on_tick(tick(2, 101, "15:09:59")) == ()
     (order,) = session.on_tick(tick(3, 101, "15:10:00"))
     assert order.reason == "Session End"
+
+
+def test_a_position_still_closes_on_a_day_that_the_exchange_is_closed() -> None:
+    trading = Trading(guide(*CALENDAR), rulebook=read_rulebook())
+    trading.buy(1, 100, ts_event_ns=at("10:00:00", "2026-11-23"))
+    assert trading.session.book.position(0) is not None
+    holiday_ns = at("10:00:00", "2026-11-24")
+    trading.tick(2, 101, ts_event_ns=holiday_ns)
+    assert [reason for reason, _ in trading.exits] == ["Session End"]
+    assert trading.session.book.position(0) is None
+    trading.buy(3, 101, ts_event_ns=holiday_ns)
+    assert [refusal.code for refusal in trading.ledger.refusals()] == [Code.MARKET_CLOSED]
+
+
+def test_with_the_calendar_the_flat_time_is_that_of_the_day() -> None:
+    for day, flat in (("2026-07-31", "15:10:00"), ("2026-08-03", "15:20:00")):
+        trading = Trading(guide(*CALENDAR), rulebook=read_rulebook())
+        trading.buy(1, 100, ts_event_ns=at("10:00:00", day))
+        trading.tick(2, 101, ts_event_ns=at(flat, day) - 1)
+        assert trading.exits == []
+        trading.tick(3, 101, ts_event_ns=at(flat, day))
+        assert [reason for reason, _ in trading.exits] == ["Session End"]
+
+
+def test_each_instrument_is_flat_by_the_clock_of_its_own_exchange() -> None:
+    settings = two_instruments(*CALENDAR)
+    index, metal = settings.instruments
+    both = (index, metal.model_copy(update={"exchange": "MCX"}))
+    settings = settings.model_copy(update={"instruments": both})
+    session = RiskSession(settings, read_rulebook())
+    session.on_tick(tick(1, 101, ts_event_ns=at("15:00:00", "2026-11-23"), instrument=1))
+    fill_all(session, orders_of(session.on_signal(signal(1, instrument=1), 0)))
+    afternoon = tick(2, 101, ts_event_ns=at("16:00:00", "2026-11-23"), instrument=1)
+    assert session.on_tick(afternoon) == ()
+    night = tick(3, 101, ts_event_ns=at("23:35:00", "2026-11-23"), instrument=1)
+    (order,) = session.on_tick(night)
+    assert order.reason == "Session End"
+
+
+def test_each_order_pays_the_rates_of_its_own_day() -> None:
+    """STT on the sale of an option rose on 2026-04-01, from 0.1 to 0.15 %."""
+    for day, stt in (("2026-03-30", 64), ("2026-04-01", 96)):
+        settings = instrument_of(guide('risk.charges="zerodha"'), kind="option", lot_size=750)
+        trading = Trading(settings, rulebook=read_rulebook())
+        trading.buy(1, 100, ts_event_ns=at("10:00:00", "2026-03-30"))
+        trading.tick(2, 85, ts_event_ns=at("11:00:00", day))
+        assert trading.exits == [("Stop Loss", 750)]
+        (trade,) = trading.ledger.trades()
+        # sale of 63 750 ₹: 20 brokerage, 22.65 exchange, 0.06 SEBI, 7.69 GST
+        assert trade.exit_charges == stt + Decimal("50.40")
 
 
 def test_a_tick_without_an_exchange_time_still_stops_a_loss() -> None:

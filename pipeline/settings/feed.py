@@ -1,0 +1,92 @@
+"""The options of [feed]: where ticks come from, and what is done when they do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import model_validator
+
+from pipeline.settings.kinds import Number, Section, Whole, option
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+_ADDRESSES = {
+    "smartapi": "wss://smartapisocket.angelone.in/smart-stream",
+    "kite": "wss://ws.kite.trade",
+}
+
+
+class FeedSettings(Section):
+    """Where ticks come from."""
+
+    broker: Literal["smartapi", "kite", "recorded"] = option("The broker, or a recorded day")
+    url: str = option(
+        "WebSocket address; left out, the broker's own",
+        default="",
+        pattern=r"^wss?://",
+    )
+    credentials: Literal["environment", "file", "simulator"] = option(
+        "Where the secrets are; `simulator` is the public login of `tickpipe simulate`",
+        default="environment",
+    )
+    secrets_file: Path | None = option("TOML file of mode 0600 (credentials = file)", default=None)
+    mode: Literal["ltp", "quote", "full"] = option(
+        "What to subscribe to: the last price; with volume; with best bid and ask. "
+        "Kite sends the time in full only",
+        default="quote",
+    )
+    recording: Path | None = option("Tick file to play (recorded)", default=None)
+    ticks_max: Whole | None = option(
+        "End after this many ticks; unset goes on", unit="ticks", default=None, ge=1
+    )
+    connect_timeout_seconds: Number = option(
+        "Give up one attempt after", unit="s", default=5.0, gt=0
+    )
+    silence_seconds_max: Number = option(
+        "Reconnect when nothing at all arrived for", unit="s", default=35.0, gt=0
+    )
+    reconnect_attempts_max: Whole = option(
+        "Attempts in a row before the feed gives up", default=8, ge=0
+    )
+    reconnect_delay_seconds: Number = option(
+        "First pause between attempts; doubles up to 16 times this", unit="s", default=0.5, gt=0
+    )
+
+    restarts_max: Whole = option(
+        "Times in a run that a feed which was killed or hung is started again; "
+        "never with a recording or in lockstep",
+        default=3,
+        ge=0,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _brokers_have_addresses(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or "url" in table or "broker" not in table:
+            return table
+        broker = table["broker"]
+        known = isinstance(broker, str) and broker in _ADDRESSES
+        return {**table, "url": _ADDRESSES[broker]} if known else table
+
+    @model_validator(mode="after")
+    def _sources_are_named(self) -> Self:
+        if self.broker == "recorded" and self.recording is None:
+            raise ValueError('broker = "recorded" needs recording = "FILE"')
+        if self.credentials == "file" and self.secrets_file is None:
+            raise ValueError('credentials = "file" needs secrets_file = "FILE"')
+        if self.broker == "recorded" and not self.url:
+            return self
+        address = urlsplit(self.url)
+        host, port = address.hostname, address.port  # port: ValueError above 65535
+        if not host or port == 0 or address.username is not None:
+            raise ValueError("url is ws:// or wss://, a host, maybe a port, and a path")
+        loopback = host in LOOPBACK_HOSTS
+        if self.credentials == "simulator" and not loopback:
+            raise ValueError(
+                f'credentials = "simulator" is for an address on this machine, not {host}'
+            )
+        if self.url.startswith("ws://") and not loopback:
+            raise ValueError(f"an address outside this machine must be wss://, got {self.url}")
+        return self

@@ -1,0 +1,61 @@
+"""Reading the market data that ships, and what a broken file is told as."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import TickpipeError
+from pipeline.risk.files import DATA, read_rulebook, rulebook_for
+from pipeline.risk.rulebook import NO_RULES
+from tests.money import GATES, guide
+
+GST = """
+[[gst]]
+segments = ["NFO"]
+from = {year}-01-01
+until = {year}-12-31
+percent = 18.1
+round = 0.01
+source = "a circular"
+as_of = 2030-01-01
+"""
+
+
+def test_every_toml_file_of_the_folder_is_read_and_nothing_else(tmp_path: Path) -> None:
+    for year in (2030, 2031):
+        (tmp_path / f"{year}.toml").write_text(GST.format(year=year))
+    (tmp_path / "notes.txt").write_text("not TOML")
+    assert len(read_rulebook(tmp_path).gst) == 2
+
+
+def test_a_rate_is_the_decimal_that_was_written(tmp_path: Path) -> None:
+    (tmp_path / "rates.toml").write_text(GST.format(year=2030))
+    assert read_rulebook(tmp_path).gst[0].percent == Decimal("18.1")
+
+
+@pytest.mark.parametrize("content", [b"[[gst]", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "broken.toml").write_bytes(content)
+    with pytest.raises(TickpipeError, match=r"rulebook, broken\.toml: "):
+        read_rulebook(tmp_path)
+
+
+def test_an_empty_folder_has_no_rules(tmp_path: Path) -> None:
+    assert read_rulebook(tmp_path) == NO_RULES
+
+
+def test_the_files_that_ship_are_read() -> None:
+    names = {file.name for file in resources.files(DATA).iterdir() if file.name.endswith(".toml")}
+    assert names == {"charges.toml", "contracts.toml", "days_2026.toml", "sessions.toml"}
+    rulebook = read_rulebook()
+    assert all(getattr(rulebook, table) for table in type(rulebook).model_fields)
+
+
+def test_settings_that_need_no_data_read_none() -> None:
+    assert rulebook_for(guide()) is NO_RULES
+    assert rulebook_for(guide(GATES, "session.calendar=true")) == read_rulebook()
+    assert rulebook_for(guide('risk.charges="zerodha"')) == read_rulebook()
