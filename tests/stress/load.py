@@ -42,7 +42,7 @@ from pipeline.runtime import duty_cycle
 from pipeline.runtime.pinning import pin
 from pipeline.runtime.stopping import Stop
 from tests.rig import Processes, until
-from tests.stress.readers import Recorder, StrategyReader
+from tests.stress.counting import Recorder, StrategyReader
 
 READERS = (STRATEGY, "second", "third")
 BATCH_MAX = 256  # as the feed's RECEIVE_MAX and strategy.batch_max
