@@ -54,16 +54,21 @@ class Child:
         os.kill(self.pid, number)
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
 
+    def assert_alive(self) -> None:
+        """Fail where it has ended by itself."""
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        assert ended is None, f"child {self.pid} ended, see its traceback in stderr"
+
     def kill(self) -> None:
         """SIGKILL it if it still runs, and wait for its end."""
         if not self._reaped:
             os.kill(self.pid, signal.SIGKILL)
             self._reap()
 
-    def wait_for_death(self) -> None:
-        """Wait until it is dead by the signal SIGKILL, which it sent itself."""
+    def wait_for_death(self, by: signal.Signals = signal.SIGKILL) -> None:
+        """Wait until it is dead by the signal ``by``."""
         code = self._reap()
-        assert code == -signal.SIGKILL, f"child {self.pid} ended with {code}"
+        assert code == -by, f"child {self.pid} ended with {code}"
 
     def _read_to_end(self, deadline: float) -> bytes:
         poll = select.poll()

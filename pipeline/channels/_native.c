@@ -136,7 +136,7 @@ static PyObject *bell_park_method(Bell *self, PyObject *args)
      * signal that came just before the sleep waits for the end of the slice. */
     if (PyErr_CheckSignals() < 0)
         return NULL;
-    Py_RETURN_NONE;
+    return PyBool_FromLong(code != ETIMEDOUT);
 }
 
 static PyObject *bell_ring_method(Bell *self, PyObject *unused)
@@ -169,7 +169,8 @@ static void bell_dealloc(Bell *self)
 
 static PyMethodDef bell_methods[] = {
     {"park", (PyCFunction)(void (*)(void))bell_park_method, METH_VARARGS,
-     "park(ready, slice_ns): sleep until rung, slice_ns at most; not at all if ready()."},
+     "park(ready, slice_ns): sleep until rung, slice_ns at most; not at all if ready(). False when "
+     "the time ran out."},
     {"ring", (PyCFunction)(void (*)(void))bell_ring_method, METH_NOARGS,
      "Wake the reader if it is parked; fences by itself."},
     {"close", (PyCFunction)(void (*)(void))bell_close, METH_NOARGS, "Let go of the mapping."},

@@ -242,8 +242,8 @@ class NativeBell(Bell):
         self._core = _native.Bell(readers.mapped, index)
         self.ring = self._core.ring  # type: ignore[method-assign]
 
-    def park(self, ready: Callable[[], bool], slice_ns: int = PARK_SLICE_NS) -> None:
-        self._core.park(ready, slice_ns)
+    def park(self, ready: Callable[[], bool], slice_ns: int = PARK_SLICE_NS) -> bool:
+        return self._core.park(ready, slice_ns)
 
     def close(self) -> None:
         self._core.close()

@@ -44,6 +44,11 @@ class RingWriter:
         if self.bells is not None:
             self.bells.ring()
 
+    @property
+    def epoch(self) -> int:
+        """The number of the segment that is written, 1 for the first of its name."""
+        return self._segment.epoch
+
     def publish(self, rows: NDArray[np.void]) -> None:
         """Make ``rows`` readable, in order, with the next seqs. Never waits for a reader."""
         assert rows.dtype == self._slot, f"rows of {rows.dtype}, slots of {self._slot}"
@@ -278,8 +283,8 @@ class RingReader:
     def release(self) -> int:
         """End the view; return how many of its oldest rows were overtaken while it lasted.
 
-        They are counted in ``lost``, as one lap. 0 where nothing is viewed. Raises ReaderLapped
-        where ``when_lapped`` says so.
+        They are counted in ``lost``, as one lap; the rows behind them were whole. 0 where nothing
+        is viewed. Raises ReaderLapped where ``when_lapped`` says so, with ``lost`` counted.
         """
         if self._viewed is None:
             return 0

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.channels.checks import FILE_MODE, check_file, check_header, check_words, refused
 from pipeline.channels.epochs import predecessor
 from pipeline.channels.layout import (
     CLAIMED,
@@ -33,7 +34,6 @@ from pipeline.channels.layout import (
 )
 from pipeline.errors import ChannelError, SegmentRefused, explain
 
-FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
 
@@ -110,10 +110,10 @@ class Segment:
         """
         size = self.mapped.size()
         if size < len(self.mapped):
-            raise _refused(self.path, f"has {size} bytes", f"it had {len(self.mapped)} when mapped")
+            raise refused(self.path, f"has {size} bytes", f"it had {len(self.mapped)} when mapped")
         # In this order: who replaces a segment marks it before the path is the new one's.
         if _identity_of(self.path) != self.identity and not self.superseded:
-            raise _refused(self.path, "was deleted or replaced", "it stays until its run has ended")
+            raise refused(self.path, "was deleted or replaced", "it stays until its run has ended")
 
     def close(self) -> None:
         """Unmap. The file stays; deleting it is the run directory's business."""
@@ -225,17 +225,22 @@ def attach_segment(
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
-        raise _refused(path, f"cannot be opened: {error.strerror}", "it exists, no symlink") from (
+        raise refused(path, f"cannot be opened: {error.strerror}", "it exists, no symlink") from (
             error
         )
     try:
-        size = _check_file(path, os.fstat(descriptor))
-        _check_header(path, os.pread(descriptor, HEADER.itemsize, 0), size, kind, slot)
+        size = check_file(path, os.fstat(descriptor))
+        check_header(path, os.pread(descriptor, HEADER.itemsize, 0), size, kind, slot)
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        mapped = mmap.mmap(descriptor, size, access=access)
-        return Segment(path, descriptor, mapped, slot)
+        segment = Segment(path, descriptor, mmap.mmap(descriptor, size, access=access), slot)
     finally:
         os.close(descriptor)
+    try:
+        check_words(path, kind, segment.words, segment.base)
+    except SegmentRefused:
+        segment.close()
+        raise
+    return segment
 
 
 def attach_successor(old: Segment, slot: np.dtype[np.void]) -> Segment | None:
@@ -252,7 +257,7 @@ def attach_successor(old: Segment, slot: np.dtype[np.void]) -> Segment | None:
         return segment
     base, epoch = segment.base, segment.epoch
     segment.close()
-    raise _refused(
+    raise refused(
         old.path,
         f"is of epoch {epoch} and goes on behind seq {base}",
         f"it comes after epoch {old.epoch}, which ended with seq {old.words[PUBLISHED]}",
@@ -271,52 +276,6 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _check_file(path: Path, status: os.stat_result) -> int:
-    if not stat.S_ISREG(status.st_mode):
-        raise _refused(path, "is not a regular file", "segments are regular files")
-    if status.st_uid != os.getuid():
-        raise _refused(path, f"belongs to uid {status.st_uid}", f"the owner is uid {os.getuid()}")
-    mode = stat.S_IMODE(status.st_mode)
-    if mode != FILE_MODE:
-        raise _refused(path, f"has mode {mode:04o}", f"segments have mode {FILE_MODE:04o}")
-    if status.st_size < SLOTS_OFFSET:
-        raise _refused(path, f"has {status.st_size} bytes", f"the header is {SLOTS_OFFSET} bytes")
-    return status.st_size
-
-
-def _check_header(path: Path, raw: bytes, size: int, kind: Kind, slot: np.dtype[np.void]) -> None:
-    header = np.frombuffer(raw, HEADER)[0]
-    if header["magic"] != MAGIC:
-        raise _refused(path, f"starts with {raw[:8]!r}", f"segments start with {MAGIC!r}")
-    expected = {
-        "version": VERSION,
-        "kind": int(kind),
-        "header_len": SLOTS_OFFSET,
-        "slot_size": slot.itemsize,
-        "layout_hash": layout_hash(slot),
-    }
-    for name, value in expected.items():
-        if int(header[name]) != value:
-            raise _refused(path, f"has {name} {int(header[name])}", f"{name} is {value}")
-    capacity = int(header["capacity"])
-    if capacity < 1 or capacity & (capacity - 1):
-        raise _refused(path, f"has capacity {capacity}", "capacity is a power of two")
-    whole = SLOTS_OFFSET + capacity * slot.itemsize
-    if size != whole:
-        raise _refused(path, f"has {size} bytes", f"{capacity} slots make {whole} bytes")
-
-
-def _refused(path: Path, what: str, rule: str) -> SegmentRefused:
-    return SegmentRefused(
-        explain(
-            f"{path} {what}",
-            rule=rule,
-            cure="stop what uses this run directory, delete it, and start again "
-            "with one version of tickpipe",
-        )
-    )
-
-
 def make_private_directory(path: Path) -> None:
     """Create ``path`` and its parents with mode 0700; refuse one that others could enter."""
     try:
@@ -325,9 +284,9 @@ def make_private_directory(path: Path) -> None:
             directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         status = path.lstat()
     except PermissionError as error:
-        raise _refused(path, f"cannot be made: {error}", "we may write beside it") from None
+        raise refused(path, f"cannot be made: {error}", "we may write beside it") from None
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise _refused(path, "is not a directory of ours", f"it belongs to uid {os.getuid()}")
+        raise refused(path, "is not a directory of ours", f"it belongs to uid {os.getuid()}")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise SegmentRefused(
             explain(

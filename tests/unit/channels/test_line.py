@@ -66,7 +66,7 @@ def feed(settings: Settings, count: int, beating: bool = False) -> Callable[[], 
 
 def idle_of(
     settings: Settings, role: str, line: StrategyLine | RiskLine, ready: Callable[[], bool]
-) -> Callable[[], None]:
+) -> Callable[[], object]:
     if settings.waiting.mode is not Mode.CALLBACK:
         return line.idle
     table = choose(settings.channels.implementation).Readers.attach(settings.run_directory)
