@@ -82,7 +82,7 @@ class Plan:
         ticks = self.rate * self.window
         return {
             "skip_every": 1_000 if "skip" in self.inject else 0,
-            "leak_part": 0.01 / ticks if "leak" in self.inject else 0.0,
+            "leak_part": 0.01 / self.window if "leak" in self.inject else 0.0,
             "drift_ns": 200_000 / ticks if "drift" in self.inject else 0.0,
         }
 
@@ -126,7 +126,8 @@ class Soak:
         """Wait until a break is over, send no more, and wait for what is on its way."""
         self._wait(lambda: not self._is_out, BACK_SECONDS_MAX)
         self._cable.hold()
-        self._wait(lambda: self.delivery.last == self._connections[-1].last, BACK_SECONDS_MAX)
+        newest = self._connections[-1].last if self._connections else 0
+        self._wait(lambda: self.delivery.last == newest, BACK_SECONDS_MAX)
 
     def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -226,6 +227,8 @@ def soak(plan: Plan, folder: Path, run_directory: Path, report: Report = print) 
     with _running(plan, folder, run_directory) as (play, pipeline):
         play.run(report)
         play.settle()
+        if not pipeline.alive:
+            report(f"THE PIPELINE ENDED BY ITSELF\n{pipeline.log}")
         code = pipeline.stop()
         verdicts = play.verdicts(code, pipeline.results())
     for verdict in verdicts:
@@ -250,13 +253,19 @@ def _running(plan: Plan, folder: Path, run_directory: Path) -> Iterator[tuple[So
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--hours", type=float, default=4.0, help="of each mode (4); 0.01 is a smoke run")
+    add("--hours", type=_positive, default=4.0, help="of each mode (4); 0.01 is a smoke run")
     add("--mode", choices=("poll", "callback", "both"), default="both", help="(both, in turn)")
     add("--rate", type=int, default=200, help="ticks/s on average (200)")
-    add("--break-every", type=float, metavar="S", help="(300 s, a sixth of a short run)")
+    add("--break-every", type=_positive, metavar="S", help="(300 s, a sixth of a short run)")
     add("--inject", nargs="+", choices=FAULTS, default=[], help="break it, to see that it is found")
     add("--folder", type=Path, help="keep results, ledger and log there")
     add("--json", type=Path, metavar="FILE", help="write the verdicts there too")
+
+
+def _positive(text: str) -> float:
+    if not (value := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
 
 
 def main(options: argparse.Namespace) -> None:

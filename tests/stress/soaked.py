@@ -1,7 +1,7 @@
 """The strategy of a soak: the shipped one, which writes down what it is given.
 
 Its parameters can break it, to see that the soak finds it: ``skip_every`` ticks it forgets one,
-``leak_part`` of its memory is kept for each tick, ``drift_ns`` more for each tick it sleeps.
+``leak_part`` of its memory more is kept each second, ``drift_ns`` longer it sleeps at each tick.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ class Soaked(Momentum):
         self._skip_every = int(str(parameters["skip_every"]))
         self._leak_part = float(str(parameters["leak_part"]))
         self._drift_ns = float(str(parameters["drift_ns"]))
-        self._ticks = self._leak_bytes = 0
+        self._ticks = 0
         self._leaked = bytearray()
+        self._bytes_ns = (0, 0)  # its memory at the first tick, and when that was
 
     def on_tick(self, tick: Tick) -> Signal | None:
         self._ticks += 1
@@ -33,14 +34,17 @@ class Soaked(Momentum):
             return None
         if self._drift_ns:
             time.sleep(self._ticks * self._drift_ns / 1e9)
-        self._tape.write(tick.day_volume, tick.ts_recv_ns, time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        self._tape.write(tick.day_volume, tick.ts_recv_ns, now_ns)
         if self._leak_part:
-            self._leak()
+            self._leak(now_ns)
         return super().on_tick(tick)
 
-    def _leak(self) -> None:
-        if not self._leak_bytes:
+    def _leak(self, now_ns: int) -> None:
+        if not self._leaked:
             memory = memory_of()
             assert memory is not None, "we live"
-            self._leak_bytes = round(memory.own * self._leak_part)
-        self._leaked += b"\1" * self._leak_bytes
+            self._bytes_ns = (memory.own, now_ns)
+        size, since_ns = self._bytes_ns
+        wanted = 1 + int(size * self._leak_part * (now_ns - since_ns) / 1e9)
+        self._leaked += b"\1" * (wanted - len(self._leaked))

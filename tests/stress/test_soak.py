@@ -43,7 +43,7 @@ def by_measure(verdicts: list[Verdict]) -> dict[str, Verdict]:
 
 def test_a_soak_delivers_every_tick_over_cuts_and_kills(tmp_path: Path) -> None:
     lines: list[str] = []
-    plan = Plan(mode="callback", seconds=6.0, rate=400, break_every=1.0, breaks=BREAKS)
+    plan = Plan(mode="callback", seconds=5.0, rate=400, break_every=0.8, breaks=BREAKS)
     found = by_measure(soak(plan, tmp_path, tmp_path / "run", lines.append))
     log = (tmp_path / "log.txt").read_text()
     for measure in ("delivery", "outages", "end"):
@@ -58,7 +58,7 @@ def test_a_soak_delivers_every_tick_over_cuts_and_kills(tmp_path: Path) -> None:
 
 def test_a_strategy_that_skips_ticks_and_leaks_is_found(tmp_path: Path) -> None:
     plan = Plan(
-        mode="poll", seconds=6.0, rate=1_000, break_every=2.0,
+        mode="poll", seconds=4.0, rate=1_000, break_every=1.5,
         breaks=BREAKS, inject=("skip", "leak"),
     )  # fmt: skip
     found = by_measure(soak(plan, tmp_path, tmp_path / "run", lambda line: None))
@@ -66,6 +66,14 @@ def test_a_strategy_that_skips_ticks_and_leaks_is_found(tmp_path: Path) -> None:
     assert found["memory of strategy"].ok is False, found["memory of strategy"]
     assert found["outages"].ok
     assert found["end"].ok
+
+
+def test_a_pipeline_that_ends_by_itself_is_a_fault_and_its_words_are_shown(tmp_path: Path) -> None:
+    lines: list[str] = []
+    found = by_measure(soak(Plan(mode="no", seconds=1.0), tmp_path, tmp_path / "run", lines.append))
+    assert found["delivery"].ok is False
+    assert found["end"].ok is False
+    assert "waiting.mode" in lines[0]
 
 
 # Delivery ------------------------------------------------------------------------------------
@@ -239,5 +247,5 @@ def test_a_smoke_run_has_windows_enough_to_be_judged() -> None:
     plan = Plan(mode="poll", seconds=options.hours * 3_600, inject=tuple(options.inject))
     assert plan.window == pytest.approx(2.25)
     assert plan.parameters["skip_every"] == 1_000
-    assert plan.parameters["leak_part"] == pytest.approx(0.01 / (200 * 2.25))
+    assert plan.parameters["leak_part"] == pytest.approx(0.01 / 2.25)
     assert plan.parameters["drift_ns"] == 0

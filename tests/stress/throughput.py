@@ -98,7 +98,12 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--readers", type=_numbers, default=[1, 2, 3], help="reading processes, 1 to 3 (1,2,3)")
+    add(
+        "--readers",
+        type=_words("1", "2", "3"),
+        default=["1", "2", "3"],
+        help="reading processes, 1 to 3 (1,2,3)",
+    )
     add("--instruments", type=_numbers, default=[1, 100, 3_000], help="(1,100,3000)")
     add("--mode", type=_words("poll", "callback"), default=["poll", "callback"], help="(both)")
     add("--strategy", type=_words("tick", "batch"), default=["tick", "batch"], help="(both)")
@@ -167,7 +172,7 @@ def _climb_all(options: argparse.Namespace, run: Run) -> tuple[list[Climb], list
         load = Load(
             rate=options.rate_min,
             seconds=options.seconds,
-            readers=readers,
+            readers=int(readers),
             instruments=instruments,
             mode=mode,
             strategy=strategy,
