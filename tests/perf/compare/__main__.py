@@ -11,7 +11,6 @@ is judged. Results: compare.json, compare.csv, compare.html and compare.png in -
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time

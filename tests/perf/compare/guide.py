@@ -55,8 +55,8 @@ GuideTick = dict[str, Any]
 
 
 class BrokerAdapter:
-    """Step 2, "broker_adapter.py is already ready": "callback support added", "_handle_websocket_tick()
-    calls callback if registered", "Queue still works"."""
+    """Step 2, "broker_adapter.py is already ready": "`on_tick_callback` support added",
+    "`_handle_websocket_tick()` calls callback if registered", "Queue still works"."""
 
     def __init__(self, settings: Settings) -> None:
         self._session = SmartApiSession(settings.feed, settings.instruments, SIMULATOR_SECRETS)
@@ -246,7 +246,8 @@ class Book:
         self._answered.add_one(decided_ns - received_ns)
         if len(signals):
             self._send(signals, decided_ns, received_ns)
-        self.desk.on_tick(row.tolist()[0], received_ns if self._in_lockstep else decided_ns)
+        fields: tuple[int, ...] = row[0].item()
+        self.desk.on_tick(fields, received_ns if self._in_lockstep else decided_ns)
         if self._risk.version != self._shown_version:
             self._shown_version = self._risk.version
             self._strategy.on_positions(self._risk.positions_row())

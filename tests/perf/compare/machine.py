@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -62,24 +63,27 @@ def _commit() -> str:
 def bare_wake_up() -> dict[str, int]:
     """Return how long a sleeping process takes to run after it was woken, ns: an eventfd, a writer
     on one CPU and a blocked reader on another. What any event-driven way pays once, at least."""
-    words = memoryview(mmap.mmap(-1, 8 * WAKE_UPS)).cast("q")
-    event, cpus = os.eventfd(0), sorted(os.sched_getaffinity(0))
-    pid = os.fork()
-    os.sched_setaffinity(0, {cpus[0] if pid else cpus[-1]})
-    if pid == 0:
+    seen_ns = memoryview(mmap.mmap(-1, 8 * WAKE_UPS)).cast("q")
+    event, cpus = os.eventfd(0, os.EFD_SEMAPHORE), sorted(os.sched_getaffinity(0))
+
+    def be_woken() -> None:
+        os.sched_setaffinity(0, {cpus[-1]})
         for at in range(WAKE_UPS):
-            os.read(event, 8)
-            words[at] = time.monotonic_ns()
-        os._exit(0)
+            os.eventfd_read(event)
+            seen_ns[at] = time.monotonic_ns()
+
+    reader = multiprocessing.get_context("fork").Process(target=be_woken, daemon=True)
+    reader.start()
+    os.sched_setaffinity(0, {cpus[0]})
     woken_ns = np.zeros(WAKE_UPS, np.int64)
     for at in range(WAKE_UPS):
         time.sleep(WAKE_UP_INTERVAL_S)
         woken_ns[at] = time.monotonic_ns()
-        os.write(event, b"\1\0\0\0\0\0\0\0")
-    os.waitpid(pid, 0)
+        os.eventfd_write(event, 1)
+    reader.join()
     os.close(event)
     os.sched_setaffinity(0, cpus)
-    return percentiles(np.array(words, np.int64) - woken_ns)
+    return percentiles(np.array(seen_ns, np.int64) - woken_ns)
 
 
 def hiccups(seconds: float) -> dict[str, Any]:

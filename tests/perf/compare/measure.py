@@ -27,7 +27,7 @@ from pipeline.records import Stage
 from pipeline.risk.ledger import Ledger
 from tests.perf.compare.loads import WARM_UP_NS, Load
 from tests.perf.compare.sender import Sent
-from tests.perf.compare.stamps import RECEIVED, SEEN, read_stamps
+from tests.perf.compare.stamps import SEEN, read_stamps
 from tests.perf.compare.usage import sample, used
 from tests.perf.compare.ways import Run, Way, running, settle
 
@@ -43,9 +43,7 @@ PLENTY = [
 Figures = dict[str, Any]
 
 
-def measure(
-    way: Way, load: Load, ticks: NDArray[np.void], results: Path | None = None
-) -> Figures:
+def measure(way: Way, load: Load, ticks: NDArray[np.void], results: Path | None = None) -> Figures:
     """Return what ``way`` did with ``load``; latencies in ns."""
     count = len(WARM_UP_NS) + load.ticks_max
     with running(
@@ -111,7 +109,10 @@ def _figures(run: Run, sent: Sent, *, flat_out: bool) -> Figures:
             "wire to order": _wire_to_order(run, sent, received, handled),
         }
     figures["latency"] = {name: percentiles(values) for name, values in stages.items()}
-    for name, stage in (("signal to risk", Stage.SIGNAL_TO_RISK), ("feed to risk", Stage.FEED_TO_RISK)):
+    for name, stage in (
+        ("signal to risk", Stage.SIGNAL_TO_RISK),
+        ("feed to risk", Stage.FEED_TO_RISK),
+    ):
         figures["latency"][name] = parsed(parameters[f"Latency {stage.title}"])
     figures["curves"] = {
         name: _curve(stages[name])
@@ -123,7 +124,11 @@ def _figures(run: Run, sent: Sent, *, flat_out: bool) -> Figures:
 
 def _signal_to_order(run: Run, from_ns: int) -> NDArray[np.int64]:
     return np.array(
-        [sent_ns - order.ts_signal_ns for order, sent_ns in _orders(run, from_ns) if order.ts_signal_ns],
+        [
+            sent_ns - order.ts_signal_ns
+            for order, sent_ns in _orders(run, from_ns)
+            if order.ts_signal_ns
+        ],
         np.int64,
     )
 
@@ -157,7 +162,14 @@ def percentiles(values: NDArray[np.int64]) -> dict[str, int]:
         return {"samples": 0}
     p50, p90, p99, p999 = np.percentile(values, (50, 90, 99, 99.9), method="higher").tolist()
     highest = int(values.max())
-    return {"samples": len(values), "p50": p50, "p90": p90, "p99": p99, "p99.9": p999, "max": highest}
+    return {
+        "samples": len(values),
+        "p50": p50,
+        "p90": p90,
+        "p99": p99,
+        "p99.9": p999,
+        "max": highest,
+    }
 
 
 def _curve(values: NDArray[np.int64]) -> list[tuple[float, int]]:

@@ -141,7 +141,7 @@ class _Play:
 
     def __init__(self, client: socket.socket, frames: NDArray[np.uint8]) -> None:
         self._client = client
-        self._bytes = memoryview(frames).cast("B")
+        self._bytes = frames.data.cast("B")
         self._size = frames.shape[1]
         self._count = len(frames)
         self._at = 0

@@ -12,6 +12,7 @@ import io
 import multiprocessing
 import tempfile
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from pipeline.runtime.logs import ChildLogs
 from pipeline.settings import load_settings
 from pipeline.supervisor.process import supervise
 from tests.perf.compare.measure import parsed, percentiles
-from tests.perf.compare.stamps import RECEIVED, SEEN, create_stamps, read_stamps
+from tests.perf.compare.stamps import create_stamps, read_stamps
 from tests.perf.compare.ways import GUIDE_CONFIG, STRATEGY, WayFailed
 
 WARM_UP_TICKS = 20_000  # not measured
@@ -47,7 +48,7 @@ class OnTime:
         return self._at == len(self._ticks)
 
     def receive(self, limit: int) -> NDArray[np.void]:
-        now_ns = feed.monotonic_ns()
+        now_ns = monotonic_ns()
         if not self._start_ns:
             self._start_ns = now_ns
             self._started.write_text(str(now_ns))
