@@ -11,6 +11,7 @@ is judged. Results: compare.json, compare.csv, compare.html and compare.png in -
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -21,7 +22,7 @@ from typing import Any
 from pipeline.brokers.recorded.files import read_ticks
 from tests.perf.compare import loads, machine, stamping
 from tests.perf.compare.measure import measure
-from tests.perf.compare.report import console_text, write_all
+from tests.perf.compare.report import console_text, publish_page, write_all
 from tests.perf.compare.throughput import carry
 from tests.perf.compare.trades import compare_trades
 from tests.perf.compare.ways import ROOT, WAYS
@@ -43,10 +44,14 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1, help="runs of every load (1)")
     parser.add_argument("--publish", action="store_true", help="3 runs, into docs/performance")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     if options.publish:
         options.runs, options.out = 3, PUBLISHED
     report = compare(quick=options.quick, runs=options.runs, say=_say)
-    written = write_all(report, options.out, stem="modes" if options.publish else "compare")
+    stem = "modes" if options.publish else "compare"
+    written = write_all(report, options.out, stem)
+    if options.publish:
+        written.append(publish_page(options.out / f"{stem}.json"))
     print(console_text(report))
     print("\n".join(f"written: {path}" for path in written))
     if not report["trades"]["identical"]:
@@ -69,7 +74,7 @@ def compare(*, quick: bool, runs: int, say: Callable[[str], None]) -> dict[str, 
         }
         say("the machine alone")
         report["hiccups"] = machine.hiccups(0.2 if quick else 3.0)
-        report["wake up"] = machine.bare_wake_up()
+        report["wake up"] = machine.bare_wake_up(100 if quick else 1_000)
         say("trades, in lockstep")
         report["trades"] = compare_trades(day[:3_000] if quick else day, list(WAYS))
         report["loads"] = _loads(day, quick=quick, runs=runs, say=say)

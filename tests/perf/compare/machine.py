@@ -17,7 +17,6 @@ from pipeline.channels import NATIVE_MISSING
 from tests.perf.compare.measure import percentiles
 from tests.perf.compare.ways import ROOT
 
-WAKE_UPS = 1_000
 WAKE_UP_INTERVAL_S = 0.002
 
 
@@ -60,23 +59,23 @@ def _commit() -> str:
     return (git("rev-parse", "--short", "HEAD") or "unknown") + changed
 
 
-def bare_wake_up() -> dict[str, int]:
+def bare_wake_up(count: int) -> dict[str, int]:
     """Return how long a sleeping process takes to run after it was woken, ns: an eventfd, a writer
     on one CPU and a blocked reader on another. What any event-driven way pays once, at least."""
-    seen_ns = memoryview(mmap.mmap(-1, 8 * WAKE_UPS)).cast("q")
+    seen_ns = memoryview(mmap.mmap(-1, 8 * count)).cast("q")
     event, cpus = os.eventfd(0, os.EFD_SEMAPHORE), sorted(os.sched_getaffinity(0))
 
     def be_woken() -> None:
         os.sched_setaffinity(0, {cpus[-1]})
-        for at in range(WAKE_UPS):
+        for at in range(count):
             os.eventfd_read(event)
             seen_ns[at] = time.monotonic_ns()
 
     reader = multiprocessing.get_context("fork").Process(target=be_woken, daemon=True)
     reader.start()
     os.sched_setaffinity(0, {cpus[0]})
-    woken_ns = np.zeros(WAKE_UPS, np.int64)
-    for at in range(WAKE_UPS):
+    woken_ns = np.zeros(count, np.int64)
+    for at in range(count):
         time.sleep(WAKE_UP_INTERVAL_S)
         woken_ns[at] = time.monotonic_ns()
         os.eventfd_write(event, 1)

@@ -29,7 +29,9 @@ def write_png(report: Report, path: Path) -> str:
             }
             known = {rate: ns / 1e3 for rate, ns in values.items() if ns is not None}
             label = way if statistic == "p50" else None
-            left.plot(known.keys(), known.values(), style, color=COLOURS[way], label=label)
+            left.plot(
+                known.keys(), known.values(), style, marker=".", color=COLOURS[way], label=label
+            )
     left.set(xscale="log", yscale="log", xlabel="ticks/s", ylabel="µs")
     left.set_title("wire → strategy: p50, dotted p99")
     load = next(load for load in (*CURVES_AT, *loads_of(report)) if load in loads_of(report))

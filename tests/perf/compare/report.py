@@ -19,7 +19,7 @@ def write_all(report: Report, folder: Path, stem: str) -> list[Path]:
     """Write every form of the report into ``folder`` and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"{stem}.{name}" for name in ("json", "csv", "html", "png")}
-    files["json"].write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    files["json"].write_text(_as_json(report), encoding="utf-8")
     with files["csv"].open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_HEADER)
@@ -30,6 +30,20 @@ def write_all(report: Report, folder: Path, stem: str) -> list[Path]:
         print(f"no {files['png'].name}: {missing}")
         del files["png"]
     return list(files.values())
+
+
+def _as_json(report: Report) -> str:
+    """Return JSON with a line for each run, so that two reports can be compared."""
+
+    def lines(value: object, depth: int) -> str:
+        if depth and isinstance(value, dict):
+            parts = [f"{json.dumps(key)}: {lines(part, depth - 1)}" for key, part in value.items()]
+            return "{\n" + ",\n".join(parts) + "\n}"
+        if isinstance(value, list):
+            return "[\n" + ",\n".join(json.dumps(part) for part in value) + "\n]"
+        return json.dumps(value)
+
+    return lines(report, 1) + "\n"
 
 
 def csv_rows(report: Report) -> Iterator[tuple[object, ...]]:

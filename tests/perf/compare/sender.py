@@ -13,6 +13,7 @@ import ctypes
 import hashlib
 import multiprocessing
 import re
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -35,6 +36,7 @@ LEAD_NS = 50_000_000  # from the order to send until the first intended time
 CONNECT_SECONDS_MAX = 30.0
 TOGETHER_MAX = 64  # frames in one call of send, when several are due
 _HANDSHAKE = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455
+_PR_SET_PDEATHSIG = 1
 _PR_SET_TIMERSLACK = 29
 _FORK = multiprocessing.get_context("fork")
 
@@ -108,7 +110,9 @@ def _frames(ticks: NDArray[np.void], instruments: tuple[Instrument, ...]) -> NDA
 
 
 def _be_sender(frames: NDArray[np.uint8], pipe: Connection) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1)  # ns; the kernel's habit is 50 µs
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_TIMERSLACK, 1)  # ns; the kernel's habit is 50 µs
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         pipe.send(listener.getsockname()[1])
         client, _ = listener.accept()
