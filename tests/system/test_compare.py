@@ -32,7 +32,7 @@ def test_a_quick_comparison_writes_what_it_measured(tickpipe: Tickpipe) -> None:
     code, output = finish(tickpipe.start("compare", "--quick", "--out", "out"))
     assert code == ExitCode.OK, output
     assert "The guide's table" in output
-    report = json.loads((tickpipe.folder / "out" / "compare.json").read_text())
+    report = json.loads((tickpipe.folder / "out" / "modes.json").read_text())
     assert report["trades"]["identical"]
     assert report["trades"]["trades"] > 0
     assert {each["way"] for each in report["loads"]} == set(WAYS)
@@ -41,7 +41,7 @@ def test_a_quick_comparison_writes_what_it_measured(tickpipe: Tickpipe) -> None:
         assert each["latency"]["wire to strategy"]["samples"] == each["handled"]
         assert each["latency"]["wire to order"]["samples"] > 0
     written = {path.name for path in (tickpipe.folder / "out").iterdir()}
-    assert written - {"compare.png"} == {"compare.json", "compare.csv", "compare.html"}
+    assert written - {"modes.png"} == {f"modes.{kind}" for kind in ("json", "csv", "html", "md")}
 
 
 def test_outside_a_checkout_it_says_where_to_go(

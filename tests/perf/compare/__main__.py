@@ -3,14 +3,16 @@
     scripts/compare-modes                     everything, under ten minutes on two CPUs
     scripts/compare-modes --quick             a slice in half a minute; checks the trades
     scripts/compare-modes --publish           everything three times, into docs/performance/
+    scripts/compare-modes --pages             docs/performance/ anew from the numbers stored there
 
 The trades must be the same in every way: that is an error if it does not hold. Nothing else here
-is judged. Results: compare.json, compare.csv, compare.html and compare.png in --out.
+is judged. Results: modes.json, .csv, .html, .md and .png in --out.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import tempfile
@@ -22,7 +24,7 @@ from typing import Any
 from pipeline.brokers.recorded.files import read_ticks
 from tests.perf.compare import loads, machine, stamping
 from tests.perf.compare.measure import measure
-from tests.perf.compare.report import console_text, publish_page, write_all
+from tests.perf.compare.report import console_text, write_all
 from tests.perf.compare.throughput import carry
 from tests.perf.compare.trades import compare_trades
 from tests.perf.compare.ways import ROOT, WAYS
@@ -30,6 +32,7 @@ from tests.perf.day import RECORDED, day_file, guide_settings
 
 PUBLISHED = ROOT / "docs" / "performance"
 SLOW_RATE, SLOW_WORK_US = 400, 5_000  # 2 s of work in every second
+WAKE_UPS = {"20/s": 20, "100/s": 100, "1,000/s": 1_000}
 SUSTAINED_RATES = (100_000, 250_000, 500_000, 750_000, 1_000_000)
 
 
@@ -43,15 +46,16 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a slice: trades and one load")
     parser.add_argument("--runs", type=int, default=1, help="runs of every load (1)")
     parser.add_argument("--publish", action="store_true", help="3 runs, into docs/performance")
+    parser.add_argument("--pages", action="store_true", help="measure nothing, write the pages")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
-    if options.publish:
+    if options.publish or options.pages:
         options.runs, options.out = 3, PUBLISHED
-    report = compare(quick=options.quick, runs=options.runs, say=_say)
-    stem = "modes" if options.publish else "compare"
-    written = write_all(report, options.out, stem)
-    if options.publish:
-        written.append(publish_page(options.out / f"{stem}.json"))
+    if options.pages:
+        report = json.loads((PUBLISHED / "modes.json").read_text(encoding="utf-8"))
+    else:
+        report = compare(quick=options.quick, runs=options.runs, say=_say)
+    written = write_all(report, options.out)
     print(console_text(report))
     print("\n".join(f"written: {path}" for path in written))
     if not report["trades"]["identical"]:
@@ -74,7 +78,10 @@ def compare(*, quick: bool, runs: int, say: Callable[[str], None]) -> dict[str, 
         }
         say("the machine alone")
         report["hiccups"] = machine.hiccups(0.2 if quick else 3.0)
-        report["wake up"] = machine.bare_wake_up(100 if quick else 1_000)
+        report["wake up"] = {
+            load: machine.bare_wake_up(rate, 10 if quick else max(60, rate))
+            for load, rate in WAKE_UPS.items()
+        }
         say("trades, in lockstep")
         report["trades"] = compare_trades(day[:3_000] if quick else day, list(WAYS))
         report["loads"] = _loads(day, quick=quick, runs=runs, say=say)

@@ -17,8 +17,6 @@ from pipeline.channels import NATIVE_MISSING
 from tests.perf.compare.measure import percentiles
 from tests.perf.compare.ways import ROOT
 
-WAKE_UP_INTERVAL_S = 0.002
-
 
 def describe_machine() -> dict[str, str]:
     return {
@@ -59,9 +57,10 @@ def _commit() -> str:
     return (git("rev-parse", "--short", "HEAD") or "unknown") + changed
 
 
-def bare_wake_up(count: int) -> dict[str, int]:
+def bare_wake_up(rate: int, count: int) -> dict[str, int]:
     """Return how long a sleeping process takes to run after it was woken, ns: an eventfd, a writer
-    on one CPU and a blocked reader on another. What any event-driven way pays once, at least."""
+    on one CPU and a blocked reader on another, ``rate`` times a second. What any event-driven way
+    pays once, at least; more, the longer the CPU slept."""
     seen_ns = memoryview(mmap.mmap(-1, 8 * count)).cast("q")
     event, cpus = os.eventfd(0, os.EFD_SEMAPHORE), sorted(os.sched_getaffinity(0))
 
@@ -76,7 +75,7 @@ def bare_wake_up(count: int) -> dict[str, int]:
     os.sched_setaffinity(0, {cpus[0]})
     woken_ns = np.zeros(count, np.int64)
     for at in range(count):
-        time.sleep(WAKE_UP_INTERVAL_S)
+        time.sleep(1 / rate)
         woken_ns[at] = time.monotonic_ns()
         os.eventfd_write(event, 1)
     reader.join()

@@ -79,11 +79,14 @@ def _all_tables(report: Report) -> list[Table]:
 
 def _facts(report: Report) -> str:
     machine = ", ".join(f"{name}: {value}" for name, value in report["machine"].items())
-    hiccups, wake_up = report["hiccups"], report["wake up"]
+    hiccups = report["hiccups"]
+    wake_ups = ", ".join(
+        f"{us(found['p50'])} µs at {load}" for load, found in report["wake up"].items()
+    )
     return (
         f"{machine}. Alone, this machine wakes a sleeper late by {us(hiccups['p50'])} µs (p50), "
         f"{us(hiccups['p99'])} µs (p99), {us(hiccups['max'])} µs (maximum); a bare wake-up between "
-        f"two processes takes {us(wake_up['p50'])} µs (p50). The day: {report['day']}, "
+        f"two processes takes (p50) {wake_ups}. The day: {report['day']}, "
         f"{report['trades']['ticks']:,} ticks, {report['trades']['trades']} trades. "
         f"Medians of {report['runs']} run(s)."
     )
@@ -126,17 +129,17 @@ def _html_table(table: Table) -> str:
     )
 
 
-def markdown_page(report: Report, stem: str) -> str:
+def markdown_page(report: Report) -> str:
     """Return the page of docs, made of the report alone."""
     lines = [
         "# The modes beside the guide's loops",
         "",
-        f"Generated from [{stem}.json]({stem}.json) by `scripts/compare-modes`; the same as one "
-        f"page with all curves: [{stem}.html]({stem}.html), as numbers: [{stem}.csv]({stem}.csv).",
+        "Generated from [modes.json](modes.json) by `scripts/compare-modes`; the same as one page "
+        "with all curves: [modes.html](modes.html), as numbers: [modes.csv](modes.csv).",
         "",
         _facts(report),
         "",
-        f"![latencies of the five ways]({stem}.png)",
+        "![latencies of the five ways](modes.png)",
         "",
         "## Which mode to choose",
         "",

@@ -15,16 +15,17 @@ from tests.perf.compare.targets import target_table
 CSV_HEADER = ("load", "way", "run", "of", "statistic", "value", "unit")
 
 
-def write_all(report: Report, folder: Path, stem: str) -> list[Path]:
+def write_all(report: Report, folder: Path) -> list[Path]:
     """Write every form of the report into ``folder`` and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {name: folder / f"{stem}.{name}" for name in ("json", "csv", "html", "png")}
+    files = {name: folder / f"modes.{name}" for name in ("json", "csv", "html", "md", "png")}
     files["json"].write_text(_as_json(report), encoding="utf-8")
     with files["csv"].open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_HEADER)
         writer.writerows(csv_rows(report))
     files["html"].write_text(html_page(report), encoding="utf-8")
+    files["md"].write_text(markdown_page(report), encoding="utf-8")
     missing = write_png(report, files["png"])
     if missing:
         print(f"no {files['png'].name}: {missing}")
@@ -82,11 +83,3 @@ def _as_text(table: Table) -> str:
             if cell
         ]
     return "\n".join(lines)
-
-
-def publish_page(report_file: Path) -> Path:
-    """Write the page of docs from a stored report, and return it."""
-    report = json.loads(report_file.read_text(encoding="utf-8"))
-    page = report_file.with_suffix(".md")
-    page.write_text(markdown_page(report, report_file.stem), encoding="utf-8")
-    return page

@@ -210,19 +210,27 @@ def usage_table(report: Report) -> Table:
         "way",
         "process",
         "CPU %",
-        "MB at start",
-        "MB at end",
+        "MB",
+        "heap MB at start",
+        "at end",
         "wake-ups/s",
         "switches/s",
     ]
     note = (
-        "CPU of one core; MB: proportional set size after the warm-up and at the end; wake-ups: "
-        "voluntary switches; switches: all of them."
+        "CPU of one core; MB: proportional set size at the end; heap: the part of it that is of no "
+        "file, after the warm-up and at the end; wake-ups: voluntary switches; switches: all."
     )
     return Table("What the processes cost", note, header, rows)
 
 
-USAGE = ("cpu_percent", "memory_start_mb", "memory_mb", "wakeups_per_second", "switches_per_second")
+USAGE = (
+    "cpu_percent",
+    "memory_mb",
+    "heap_start_mb",
+    "heap_mb",
+    "wakeups_per_second",
+    "switches_per_second",
+)
 
 
 def _usage_cells(runs: Iterable[dict[str, Any]], process: str) -> list[str]:

@@ -29,7 +29,11 @@ def statistics(p50_us: float) -> dict[str, int]:
 
 
 def run_of(way: str, load: str) -> dict[str, Any]:
-    usage = dict.fromkeys(tables.USAGE, 0.5) | {"memory_start_mb": 30.0, "memory_mb": 30.1}
+    usage = dict.fromkeys(tables.USAGE, 0.5) | {
+        "heap_start_mb": 20.0,
+        "heap_mb": 20.1,
+        "memory_mb": 30.0,
+    }
     processes = ("feed", "strategy", "risk", "supervisor") if WAYS[way].is_ours else ("trader",)
     stages = dict.fromkeys([*tables.STAGES, "sender late"], statistics(P50_US[way]))
     return {
@@ -61,7 +65,7 @@ def made_up() -> Report:
         "seconds": 1,
         "ways": {name: way.meaning for name, way in WAYS.items()},
         "hiccups": statistics(60.0),
-        "wake up": statistics(30.0),
+        "wake up": {load: statistics(30.0) for load in (CPU_LOAD, "100/s", "1,000/s")},
         "trades": {
             "ticks": 10,
             "trades": 3,
@@ -110,7 +114,10 @@ def spoil_cpu(report: Report) -> None:
 
 def spoil_memory(report: Report) -> None:
     for each in report["loads"]:
-        each["usage"] = {name: usage | {"memory_mb": 60.0} for name, usage in each["usage"].items()}
+        each["usage"] = {
+            name: usage | {"memory_mb": 60.0, "heap_mb": 21.0}
+            for name, usage in each["usage"].items()
+        }
 
 
 def spoil_slow(report: Report) -> None:
@@ -127,7 +134,7 @@ def spoil_trades(report: Report) -> None:
         (spoil_polling, ["guide's polling loop / poll", "poll − guide's callback"]),
         (spoil_loss, ["ticks/s without loss"]),
         (spoil_cpu, ["CPU of callback mode"]),
-        (spoil_memory, ["memory of all processes", "memory from warm-up"]),
+        (spoil_memory, ["memory of all processes", "heap from the warm-up"]),
         (spoil_slow, ["wire to feed p99", "feed to risk p99"]),
         (spoil_trades, ["trades in lockstep"]),
     ],
@@ -171,17 +178,17 @@ def test_the_html_page_is_small_whole_and_loads_nothing(made_up: Report) -> None
 
 
 def test_every_row_of_the_markdown_page_has_the_cells_of_its_head(made_up: Report) -> None:
-    blocks = re.findall(r"(?:^\|.*\|\n)+", markdown_page(made_up, "modes"), re.MULTILINE)
+    blocks = re.findall(r"(?:^\|.*\|\n)+", markdown_page(made_up), re.MULTILINE)
     assert len(blocks) == len(tables.tables(made_up)) + 2
     for block in blocks:
         assert len({line.count("|") for line in block.splitlines()}) == 1
 
 
 def test_a_report_comes_back_from_its_file(made_up: Report, tmp_path: Path) -> None:
-    written = report.write_all(made_up, tmp_path, "modes")
+    written = report.write_all(made_up, tmp_path)
     assert [path.suffix for path in written][:3] == [".json", ".csv", ".html"]
     read = json.loads((tmp_path / "modes.json").read_text())
-    assert markdown_page(read, "modes") == markdown_page(made_up, "modes")
+    assert markdown_page(read) == markdown_page(made_up)
     lines = (tmp_path / "modes.csv").read_text().splitlines()
     assert lines[0] == ",".join(report.CSV_HEADER)
     assert '100/s,"guide, polling",1,wire to feed,p50,25000000,ns' in lines

@@ -2,8 +2,10 @@
 
 From /proc, all threads of a process together. CPU is the scheduler's own nanoseconds, as a part
 of one core. Memory is the proportional set size: a page that n processes share counts 1/n in each
-of them, so the sum over the processes of a run is what the run really holds. A wake-up is counted
-as a voluntary switch: a thread that slept or waited and went on.
+of them, so the sum over the processes of a run is what the run really holds. It grows while the
+ring, whose pages are taken at the start, is gone through for the first time; the heap (pages of
+no file) is what allocating would make grow. A wake-up is counted as a voluntary switch: a thread
+that slept or waited and went on.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ class Sample:
     at_ns: int
     cpu_ns: int
     memory_bytes: int
+    heap_bytes: int
     voluntary: int
     involuntary: int
 
@@ -30,8 +33,9 @@ class Usage:
     """What one process took between two samples."""
 
     cpu_percent: float  # of one core
-    memory_start_mb: float
     memory_mb: float  # at the end
+    heap_start_mb: float
+    heap_mb: float
     wakeups_per_second: float
     switches_per_second: float  # wake-ups included
 
@@ -56,8 +60,9 @@ def _sample(process: Path) -> Sample:
         counters = _numbers((task / "status").read_text())
         voluntary += counters["voluntary_ctxt_switches"]
         involuntary += counters["nonvoluntary_ctxt_switches"]
-    memory = _numbers((process / "smaps_rollup").read_text())["Pss"] * 1_024
-    return Sample(monotonic_ns(), cpu_ns, memory, voluntary, involuntary)
+    sizes = _numbers((process / "smaps_rollup").read_text())
+    memory, heap = sizes["Pss"] * 1_024, sizes["Pss_Anon"] * 1_024
+    return Sample(monotonic_ns(), cpu_ns, memory, heap, voluntary, involuntary)
 
 
 def _numbers(text: str) -> dict[str, int]:
@@ -76,8 +81,9 @@ def _used(before: Sample, after: Sample) -> Usage:
     woken = after.voluntary - before.voluntary
     return Usage(
         cpu_percent=(after.cpu_ns - before.cpu_ns) / 1e7 / seconds,
-        memory_start_mb=before.memory_bytes / 1e6,
         memory_mb=after.memory_bytes / 1e6,
+        heap_start_mb=before.heap_bytes / 1e6,
+        heap_mb=after.heap_bytes / 1e6,
         wakeups_per_second=woken / seconds,
         switches_per_second=(woken + after.involuntary - before.involuntary) / seconds,
     )
