@@ -44,6 +44,8 @@ CHOICE = (
     ("poll", "delay matters most and strategy and risk have a CPU each, with one more to spare."),
 )
 
+LOAD_MAX = 0.7  # above, the machine does something else besides
+
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#111}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2rem 0 .3rem}p{margin:.3rem 0 .7rem;max-width:60rem}
@@ -78,18 +80,21 @@ def _all_tables(report: Report) -> list[Table]:
 
 
 def _facts(report: Report) -> str:
-    machine = ", ".join(f"{name}: {value}" for name, value in report["machine"].items())
-    hiccups = report["hiccups"]
-    wake_ups = ", ".join(
-        f"{us(found['p50'])} µs at {load}" for load, found in report["wake up"].items()
+    facts = report["machine"]
+    machine = ", ".join(f"{name}: {value}" for name, value in facts.items())
+    late = report["hiccups"]
+    wake_ups = ", ".join(f"{us(bare['p50'])} µs at {at}" for at, bare in report["wake up"].items())
+    busy = (
+        " OTHER PROGRAMS WERE RUNNING: the tails, and what a spinning mode shows, are theirs. "
+        "Measure again on a quiet machine."
     )
     return (
-        f"{machine}. Alone, this machine wakes a sleeper late by {us(hiccups['p50'])} µs (p50), "
-        f"{us(hiccups['p99'])} µs (p99), {us(hiccups['max'])} µs (maximum); a bare wake-up between "
-        f"two processes takes (p50) {wake_ups}. The day: {report['day']}, "
+        f"{machine}. Alone, this machine wakes a sleeper late by {us(late['p50'])} µs (p50), "
+        f"{us(late['p99'])} µs (p99), {us(late['max'])} µs (maximum); a bare wake-up between two "
+        f"processes takes (p50) {wake_ups}. The day: {report['day']}, "
         f"{report['trades']['ticks']:,} ticks, {report['trades']['trades']} trades. "
         f"Medians of {report['runs']} run(s)."
-    )
+    ) + busy * (float(facts["load before"]) > LOAD_MAX)
 
 
 def _charts(report: Report) -> list[str]:

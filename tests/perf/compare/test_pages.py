@@ -59,7 +59,7 @@ def made_up() -> Report:
     ]
     slow[3]["latency"] = dict.fromkeys(tables.STAGES, statistics(900_000.0))
     return {
-        "machine": {"cpu": "made up"},
+        "machine": {"cpu": "made up", "load before": "0.10"},
         "day": "generated",
         "runs": 1,
         "seconds": 1,
@@ -175,6 +175,14 @@ def test_the_html_page_is_small_whole_and_loads_nothing(made_up: Report) -> None
     assert page.count("<svg") == page.count("</svg>") == 4 + 2 * len(LOADS)
     assert all(table.title.replace("'", "&#x27;") in page for table in tables.tables(made_up))
     assert not re.search(r"\bnan\b", page)
+
+
+def test_a_busy_machine_is_told(made_up: Report) -> None:
+    warning = "OTHER PROGRAMS WERE RUNNING"
+    assert warning not in markdown_page(made_up)
+    made_up["machine"]["load before"] = "1.80"
+    assert warning in markdown_page(made_up)
+    assert warning in html_page(made_up)
 
 
 def test_every_row_of_the_markdown_page_has_the_cells_of_its_head(made_up: Report) -> None:
