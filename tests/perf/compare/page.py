@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from html import escape
 
+from tests.perf.compare.beside import tables_beside
 from tests.perf.compare.svg import legend, percentile_chart, rate_chart
 from tests.perf.compare.tables import (
+    STAGES,
     Report,
     Table,
     guide_table,
     latency,
+    latency_table,
+    load_table,
     loads_of,
-    tables,
     us,
+    usage_table,
     ways_of,
 )
 from tests.perf.compare.targets import target_table
@@ -68,15 +72,20 @@ def html_page(report: Report) -> str:
         f"<style>{_STYLE}</style><h1>{title}</h1>",
         *(f"<p>{escape(text)}</p>" for text in [_facts(report), *METHOD]),
         f'<p class="l">{legend()}</p><div class="c">{"".join(_charts(report))}</div>',
-        *map(_html_table, _all_tables(report)),
+        *map(_html_table, all_tables(report)),
         "</html>\n",
     ]
     return "\n".join(parts)
 
 
-def _all_tables(report: Report) -> list[Table]:
-    targets = [target_table(report)] if "slow strategy" in report else []
-    return [guide_table(report), *targets, *tables(report)]
+def all_tables(report: Report) -> list[Table]:
+    """Return every table that the report has the numbers for."""
+    found = [guide_table(report)]
+    if "slow strategy" in report:
+        found.append(target_table(report))
+    found += [latency_table(report, stage) for stage in STAGES]
+    found += [*tables_beside(report), load_table(report), usage_table(report)]
+    return [table for table in found if table.rows]
 
 
 def _facts(report: Report) -> str:
@@ -157,7 +166,7 @@ def markdown_page(report: Report) -> str:
         "--publish` (three, into this folder). In a checkout `tickpipe compare` is the same.",
         "",
     ]
-    for table in _all_tables(report):
+    for table in all_tables(report):
         lines += ["", f"## {table.title}", "", table.note, "", *_markdown_rows(table)]
     return "\n".join(lines) + "\n"
 

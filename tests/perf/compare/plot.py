@@ -42,7 +42,7 @@ def write_png(report: Report, path: Path) -> str:
     right.set_xticks([0, 1, 2, 3], ["0", "90", "99", "99.9"])
     for axes in (left, right):
         axes.grid(visible=True, which="major", alpha=0.3)
-    left.legend(fontsize=8)
+    right.legend(fontsize=8, loc="lower right")
     figure.savefig(path, dpi=110, metadata={"Software": None})
     pyplot.close(figure)
     return ""

@@ -14,7 +14,7 @@ import pytest
 from pipeline.runtime.latency import Latency
 from tests.perf.compare import loads, report, tables, targets
 from tests.perf.compare.measure import parsed, percentiles
-from tests.perf.compare.page import html_page, markdown_page
+from tests.perf.compare.page import all_tables, html_page, markdown_page
 from tests.perf.compare.tables import CALLBACK, CPU_LOAD, DIRECT, POLL, POLLING, Report
 from tests.perf.compare.ways import WAYS
 
@@ -75,6 +75,8 @@ def made_up() -> Report:
         "loads": [run_of(way, load) for load in LOADS for way in WAYS],
         "slow strategy": slow,
         "ledger on disk": run_of(CALLBACK, "100/s"),
+        "path": {"strategy: read it": 900.0},
+        "stamping": {"a batch of 1 tick, ns": 1_200.0},
         "without websocket": [
             {
                 "way": CALLBACK,
@@ -149,7 +151,8 @@ def test_what_is_not_reached_is_told_as_not_reached(
 
 
 def test_the_guide_s_table_has_its_claims_and_what_was_measured(made_up: Report) -> None:
-    made_up["loads"][-1]["lost"] = 70  # of 7 000 that poll mode was sent
+    made_up["loads"][-1]["lost"] = 500  # flat out, which is another row
+    made_up["loads"][len(WAYS) - 1]["lost"] = 60  # of 6 000 that poll mode was sent on time
     table = tables.guide_table(made_up)
     rows = {row[0]: dict(zip(table.header[1:], row[1:], strict=True)) for row in table.rows}
     latency = rows[f"Latency, tick → strategy, p50 at {CPU_LOAD}"]
@@ -157,7 +160,9 @@ def test_the_guide_s_table_has_its_claims_and_what_was_measured(made_up: Report)
     assert latency["measured: guide, polling"] == "25.00 ms"
     assert latency["measured: poll"] == "0.02 ms"
     assert rows["Memory"]["measured: callback"] == "120 MB"
-    assert rows["Reliability: ticks handled"]["measured: poll"] == "99.000 % (70 of 7,000 lost)"
+    reliability = rows["Reliability: ticks handled, flat out apart"]
+    assert reliability["measured: poll"] == "99.000 % (60 of 6,000 lost)"
+    assert rows["Throughput, flat out"]["measured: poll"] == "20 ticks/s, 500 lost"
 
 
 def test_of_several_runs_the_median_is_shown(made_up: Report) -> None:
@@ -173,7 +178,7 @@ def test_the_html_page_is_small_whole_and_loads_nothing(made_up: Report) -> None
     assert len(page.encode()) < HTML_BYTES_MAX
     assert not re.search(r"<script|<link|src=|url\(|https?:", page)
     assert page.count("<svg") == page.count("</svg>") == 4 + 2 * len(LOADS)
-    assert all(table.title.replace("'", "&#x27;") in page for table in tables.tables(made_up))
+    assert all(table.title.replace("'", "&#x27;") in page for table in all_tables(made_up))
     assert not re.search(r"\bnan\b", page)
 
 
@@ -187,7 +192,7 @@ def test_a_busy_machine_is_told(made_up: Report) -> None:
 
 def test_every_row_of_the_markdown_page_has_the_cells_of_its_head(made_up: Report) -> None:
     blocks = re.findall(r"(?:^\|.*\|\n)+", markdown_page(made_up), re.MULTILINE)
-    assert len(blocks) == len(tables.tables(made_up)) + 2
+    assert len(blocks) == len(all_tables(made_up))
     for block in blocks:
         assert len({line.count("|") for line in block.splitlines()}) == 1
 
