@@ -130,6 +130,19 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     _tick_file(backtest)
     _trading_options(backtest)
 
+    compare = _add(
+        table,
+        "compare",
+        verbs.compare,
+        "measure the modes beside the loops of the guide, and check that the trades are the same",
+        "compare\ncompare --quick\ncompare --out /tmp/here --runs 3",
+    )
+    compare.add_argument(
+        "--out", type=Path, default=Path("results/compare"), metavar="DIR", help="for the results"
+    )
+    compare.add_argument("--quick", action="store_true", help="a slice, in half a minute")
+    compare.add_argument("--runs", type=int, default=1, help="runs of every load (1)")
+
     ring = _add(
         table,
         "ring",

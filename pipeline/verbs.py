@@ -8,6 +8,7 @@ import io
 import multiprocessing
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -182,6 +183,25 @@ def backtest(options: argparse.Namespace) -> ExitCode:
         raise result.failed
     console.print(f"{len(ticks):,} ticks in {seconds:.3f} s: {len(ticks) / seconds:,.0f} ticks/s")
     return ExitCode.OK
+
+
+def compare(options: argparse.Namespace) -> ExitCode:
+    """Do what scripts/compare-modes does, where a checkout has it."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "tests" / "perf" / "compare").is_dir():
+        raise UsageError(
+            explain(
+                "tickpipe compare outside a checkout",
+                rule="the loops that the modes are compared with are in tests/perf, which is not "
+                "installed",
+                cure="in a checkout of tickpipe: scripts/compare-modes",
+            )
+        )
+    program = [sys.executable, "-P", "-m", "tests.perf.compare"]
+    chosen = ["--out", str(options.out), "--runs", str(options.runs)]
+    chosen += ["--quick"] * options.quick
+    code = subprocess.call(program + chosen, env=os.environ | {"PYTHONPATH": str(root)})
+    return ExitCode.OK if code == 0 else ExitCode.FAILED
 
 
 def ring(options: argparse.Namespace) -> ExitCode:

@@ -1,0 +1,204 @@
+"""The broker's side: SmartAPI Quote frames over a real WebSocket, each at its intended time.
+
+One client, one connection. The sender sleeps to the next intended time and sends everything that
+is due, however late: a late frame is late for whoever measures from the intended time, which is
+how an open loop counts. It never spins, because the CPUs belong to what is measured; how late it
+was itself is measured beside (``sent_ns``). A real broker sends from another machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import hashlib
+import multiprocessing
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.brokers.smartapi.wire import encode_quote, instrument_key
+from pipeline.feed.connection import CLOSE_NORMAL, END_OF_RECORDING
+from pipeline.settings import Instrument
+from tests.perf.compare.stamps import open_columns
+
+LEAD_NS = 50_000_000  # from the order to send until the first intended time
+CONNECT_SECONDS_MAX = 30.0
+TOGETHER_MAX = 64  # frames in one call of send, when several are due
+_HANDSHAKE = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455
+_PR_SET_PDEATHSIG = 1
+_PR_SET_TIMERSLACK = 29
+_FORK = multiprocessing.get_context("fork")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What was sent: the ticks from ``first`` on (counted from 0), when it was intended and when
+    the call of send had returned. Flat out nothing is intended: both are the same."""
+
+    first: int
+    intended_ns: NDArray[np.int64]
+    sent_ns: NDArray[np.int64]
+
+
+class Sender:
+    """A child process that sends; use it as a context manager."""
+
+    def __init__(self, ticks: NDArray[np.void], instruments: tuple[Instrument, ...]) -> None:
+        self._ours, theirs = _FORK.Pipe()
+        self._child = _FORK.Process(target=_be_sender, args=(_frames(ticks, instruments), theirs))
+        self._child.start()
+        theirs.close()
+        self.port: int = self._ours.recv()
+        assert self._child.pid is not None
+        self.pid = self._child.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._child.kill()
+        self._child.join()
+        self._ours.close()
+
+    def wait_for_client(self) -> bool:
+        """Wait until a client has subscribed; False when none came in time."""
+        return self._ours.poll(CONNECT_SECONDS_MAX) and bool(self._ours.recv())
+
+    def start(self, order: str, *arguments: Any) -> None:
+        """Begin one of these; ``finish`` waits for it and returns what was sent.
+
+        at_times OFFSETS_NS   one tick at each of these times after a start in the near future
+        flat_out SECONDS      as fast as the client takes it
+        within WINDOW STAMPS  everything that is left, at most WINDOW ticks ahead of the strategy
+        close                 the end of the day
+        """
+        self._ours.send((order, arguments))
+
+    def finish(self) -> Sent:
+        sent: Sent = self._ours.recv()
+        return sent
+
+
+def _frames(ticks: NDArray[np.void], instruments: tuple[Instrument, ...]) -> NDArray[np.uint8]:
+    """Return one WebSocket frame per tick, shape (n, bytes of a frame)."""
+    packets = encode_quote(ticks, [instrument_key(row) for row in instruments], 1)
+    size = packets.itemsize
+    assert size < 126, "a longer payload has a longer head"
+    frames = np.empty((len(packets), 2 + size), np.uint8)
+    frames[:, 0], frames[:, 1] = 0x82, size  # final, binary; not masked
+    frames[:, 2:] = packets.view(np.uint8).reshape(-1, size)
+    return frames
+
+
+# In the child --------------------------------------------------------------------------------
+
+
+def _be_sender(frames: NDArray[np.uint8], pipe: Connection) -> None:
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_TIMERSLACK, 1)  # ns; the kernel's habit is 50 µs
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        pipe.send(listener.getsockname()[1])
+        client, _ = listener.accept()
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    _shake_hands(client)
+    client.recv(4_096)  # the subscription; there is one instrument, and it is wanted
+    pipe.send(True)
+    play = _Play(client, frames)
+    with suppress(EOFError, ConnectionError):
+        while True:
+            order, arguments = pipe.recv()
+            pipe.send(getattr(play, order)(*arguments))
+
+
+def _shake_hands(client: socket.socket) -> None:
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += client.recv(4_096)
+    found = re.search(rb"Sec-WebSocket-Key: *(\S+)", request, re.IGNORECASE)
+    assert found is not None, request
+    digest = hashlib.sha1(found[1] + _HANDSHAKE.encode()).digest()
+    client.sendall(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+    )
+
+
+class _Play:
+    """The frames and how many are out."""
+
+    def __init__(self, client: socket.socket, frames: NDArray[np.uint8]) -> None:
+        self._client = client
+        self._bytes = frames.data.cast("B")
+        self._size = frames.shape[1]
+        self._count = len(frames)
+        self._at = 0
+
+    def at_times(self, offsets_ns: NDArray[np.int64]) -> Sent:
+        first, clock = self._at, time.monotonic_ns
+        intended = clock() + LEAD_NS + offsets_ns
+        due_ns, sent_ns = intended.tolist(), np.zeros(len(intended), np.int64)
+        done, count = 0, len(due_ns)
+        while done < count:
+            now_ns = clock()
+            if due_ns[done] > now_ns:
+                time.sleep((due_ns[done] - now_ns) / 1e9)
+                now_ns = clock()
+            stop = done + 1
+            while stop < count and due_ns[stop] <= now_ns and stop - done < TOGETHER_MAX:
+                stop += 1
+            self._send(first + stop)
+            sent_ns[done:stop] = clock()
+            done = stop
+        return Sent(first, intended, sent_ns)
+
+    def flat_out(self, seconds: float) -> Sent:
+        end_ns = time.monotonic_ns() + int(seconds * 1e9)
+        return self._send_while(lambda stop: time.monotonic_ns() < end_ns)
+
+    def within(self, window: int, stamps: Path) -> Sent:
+        _, seen = open_columns(stamps)
+
+        def wait_for_strategy(stop: int) -> bool:
+            while stop > window and not seen[stop - window]:
+                time.sleep(0.000_5)
+            return True
+
+        return self._send_while(wait_for_strategy)
+
+    def _send_while(self, may_go_on: Callable[[int], bool]) -> Sent:
+        first = self._at
+        sent_ns: list[int] = []
+        while self._at < self._count:
+            start, stop = self._at, min(self._at + TOGETHER_MAX, self._count)
+            if not may_go_on(stop):
+                break
+            self._send(stop)
+            sent_ns += [time.monotonic_ns()] * (stop - start)
+        times = np.array(sent_ns, np.int64)
+        return Sent(first, times, times)
+
+    def _send(self, stop: int) -> None:
+        self._client.sendall(self._bytes[self._at * self._size : stop * self._size])
+        self._at = stop
+
+    def close(self) -> Sent:
+        reason = CLOSE_NORMAL.to_bytes(2, "big") + END_OF_RECORDING.encode()
+        self._client.sendall(bytes([0x88, len(reason)]) + reason)
+        return Sent(self._at, np.zeros(0, np.int64), np.zeros(0, np.int64))
