@@ -91,10 +91,7 @@ assert SNAPQUOTE.fields["depth"][1] == _DEPTH_START
 
 _KIND_OF_MODE = {MODE_LTP: LTP, MODE_QUOTE: QUOTE, MODE_SNAPQUOTE: SNAPQUOTE}
 _BYTES_OF_MODE = {mode: kind.itemsize for mode, kind in _KIND_OF_MODE.items()}
-_I64_MAX = 2**63 - 1
-_PRICE_MAX = _I64_MAX // E4_PER_PAISA
-_U32_MAX = 2**32 - 1
-_TIME_MS_MAX = _I64_MAX // 1_000_000
+_PRICE_MAX = (2**63 - 1) // E4_PER_PAISA
 
 
 class Decoded(NamedTuple):
@@ -119,9 +116,8 @@ def decode(
     that is not above 0, a negative time, sequence or volume, a quantity that does not fit u32.
     One impossible field refuses the whole frame: what it says about the price is no better.
     """
-    size = len(data)
-    mode = data[0] if size else 0
-    if mode not in _BYTES_OF_MODE or size < _BYTES_OF_MODE[mode]:
+    mode = data[0] if data else 0
+    if mode not in _BYTES_OF_MODE or len(data) < _BYTES_OF_MODE[mode]:
         return None
     quantity = day_volume = bid = ask = 0
     if mode == MODE_LTP:
@@ -138,26 +134,13 @@ def decode(
         price, bid, ask = (units // CURRENCY_UNITS_PER_E4 for units in (price, bid, ask))
     else:
         price, bid, ask = price * E4_PER_PAISA, bid * E4_PER_PAISA, ask * E4_PER_PAISA
-    if not (
-        0 < price <= _I64_MAX
-        and 0 <= time_ms <= _TIME_MS_MAX
-        and sequence >= 0
-        and 0 <= quantity <= _U32_MAX
-        and day_volume >= 0
-    ):
+    if price <= 0 or time_ms < 0 or sequence < 0:
         return None
-    row = _ROW.pack(
-        0,
-        time_ms * 1_000_000,
-        now_ns,
-        price,
-        instrument,
-        0,
-        quantity,
-        day_volume,
-        bid,
-        ask,
-    )
+    time_ns = time_ms * 1_000_000
+    try:
+        row = _ROW.pack(0, time_ns, now_ns, price, instrument, 0, quantity, day_volume, bid, ask)
+    except struct.error:  # more than a field of the row can hold, or less than 0
+        return None
     return Decoded(np.frombuffer(bytearray(row), TICK), instrument, sequence)
 
 
