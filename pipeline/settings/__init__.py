@@ -1,6 +1,7 @@
 """What the user can set: ``options`` declares it, ``files`` and ``secrets`` read it."""
 
-from pipeline.settings.files import load_settings, parse_settings
+from pipeline.settings.files import check_settings, load_settings, mistaken, parse_settings
+from pipeline.settings.kinds import SHARES, Exchange, Kind, Section, e4
 from pipeline.settings.options import (
     LOOPBACK_HOSTS,
     CapitalSettings,
@@ -11,24 +12,23 @@ from pipeline.settings.options import (
     PinningSettings,
     RiskSettings,
     RunSettings,
-    Section,
     SessionSettings,
     Settings,
     StrategySettings,
     WaitingSettings,
-    e4,
 )
 from pipeline.settings.page import settings_page
 from pipeline.settings.secrets import (
+    LOGINS,
     SECRET_NAMES,
     SECRETS_PREFIX,
     SIMULATOR_SECRETS,
     Secrets,
     load_secrets,
 )
-from pipeline.settings.values import SHARES, Exchange, Kind
 
 __all__ = [
+    "LOGINS",
     "LOOPBACK_HOSTS",
     "SECRETS_PREFIX",
     "SECRET_NAMES",
@@ -50,9 +50,11 @@ __all__ = [
     "Settings",
     "StrategySettings",
     "WaitingSettings",
+    "check_settings",
     "e4",
     "load_secrets",
     "load_settings",
+    "mistaken",
     "parse_settings",
     "settings_page",
 ]

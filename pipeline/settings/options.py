@@ -14,18 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from pipeline.errors import SettingsError, explain
-from pipeline.records import INSTRUMENTS_MAX, PRICE_SCALE
-from pipeline.settings.values import (
+from pipeline.records import INSTRUMENTS_MAX, WhenLapped
+from pipeline.settings.kinds import (
     SHARES,
     Exact,
     Exchange,
@@ -34,12 +26,19 @@ from pipeline.settings.values import (
     Number,
     Parameter,
     Price,
+    Section,
     Switch,
     Whole,
+    option,
     strict_bool,
 )
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+_ADDRESSES = {
+    "smartapi": "wss://smartapisocket.angelone.in/smart-stream",
+    "kite": "wss://ws.kite.trade",
+}
 
 
 class Mode(StrEnum):
@@ -48,15 +47,6 @@ class Mode(StrEnum):
     POLL = "poll"
     CALLBACK = "callback"
     ADAPTIVE = "adaptive"
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def option(help: str, *, default: Any = ..., unit: str = "", **limits: Any) -> Any:
-    """Declare one setting. Without ``default`` the file must contain it."""
-    return Field(default, description=help, json_schema_extra={"unit": unit}, **limits)
 
 
 class Instrument(Section):
@@ -155,11 +145,23 @@ class RiskSettings(Section):
         "Paper fills are worse than the last price by this", unit="₹", ge=0
     )
     entry_price_max: Price = option("Refuse entries above", unit="₹", default=Decimal(10_000), gt=0)
+    when_lapped: WhenLapped = option(
+        "If risk is so late that the feed overwrote ticks it had not read: raise closes every "
+        "position and ends, latest goes on with the newest tick, oldest with the oldest there is",
+        default=WhenLapped.RAISE,
+    )
     signal_ttl_ms: Whole = option(
         "Refuse a signal whose tick is older than this", unit="ms", default=1_000, ge=1
     )
+    dead_feed_seconds_max: Number = option(
+        "With the feed dead for this long and no other one started, close every position and end "
+        "(stale_feed)",
+        unit="s",
+        default=10.0,
+        gt=0,
+    )
     silent_feed_seconds_max: Number = option(
-        "With the feed silent or dead for this long, close every position (stale_feed)",
+        "With no tick for this long, close every position (stale_feed)",
         unit="s",
         default=60.0,
         gt=0,
@@ -203,6 +205,11 @@ class StrategySettings(Section):
     parameters: dict[str, Parameter] = option(
         "Parameters of your own strategy, under [strategy.parameters]", default={}
     )
+    when_lapped: WhenLapped = option(
+        "If the strategy is so late that the feed overwrote ticks it had not read: latest goes on "
+        "with the newest tick, oldest with the oldest there is, raise stops the strategy",
+        default=WhenLapped.LATEST,
+    )
     batch_max: Whole = option("Ticks read at once", unit="ticks", default=256, ge=1, le=65_536)
     failures_max: Whole = option(
         "Consecutive failures of on_tick that close the position and stop", default=7, ge=1
@@ -218,10 +225,10 @@ class StrategySettings(Section):
 class FeedSettings(Section):
     """Where ticks come from."""
 
-    broker: Literal["smartapi", "recorded"] = option("The broker, or a recorded day")
+    broker: Literal["smartapi", "kite", "recorded"] = option("The broker, or a recorded day")
     url: str = option(
-        "WebSocket address (smartapi)",
-        default="wss://smartapisocket.angelone.in/smart-stream",
+        "WebSocket address; left out, the broker's own",
+        default="",
         pattern=r"^wss?://",
     )
     credentials: Literal["environment", "file", "simulator"] = option(
@@ -229,8 +236,15 @@ class FeedSettings(Section):
         default="environment",
     )
     secrets_file: Path | None = option("TOML file of mode 0600 (credentials = file)", default=None)
-    mode: Literal["ltp", "quote"] = option("What to subscribe to", default="quote")
+    mode: Literal["ltp", "quote", "full"] = option(
+        "What to subscribe to: the last price; with volume; with best bid and ask. "
+        "Kite sends the time in full only",
+        default="quote",
+    )
     recording: Path | None = option("Tick file to play (recorded)", default=None)
+    ticks_max: Whole | None = option(
+        "End after this many ticks; unset goes on", unit="ticks", default=None, ge=1
+    )
     connect_timeout_seconds: Number = option(
         "Give up one attempt after", unit="s", default=5.0, gt=0
     )
@@ -244,12 +258,30 @@ class FeedSettings(Section):
         "First pause between attempts; doubles up to 16 times this", unit="s", default=0.5, gt=0
     )
 
+    restarts_max: Whole = option(
+        "Times in a run that a feed which was killed or hung is started again; "
+        "never with a recording or in lockstep",
+        default=3,
+        ge=0,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _brokers_have_addresses(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or "url" in table or "broker" not in table:
+            return table
+        broker = table["broker"]
+        known = isinstance(broker, str) and broker in _ADDRESSES
+        return {**table, "url": _ADDRESSES[broker]} if known else table
+
     @model_validator(mode="after")
     def _sources_are_named(self) -> Self:
         if self.broker == "recorded" and self.recording is None:
             raise ValueError('broker = "recorded" needs recording = "FILE"')
         if self.credentials == "file" and self.secrets_file is None:
             raise ValueError('credentials = "file" needs secrets_file = "FILE"')
+        if self.broker == "recorded" and not self.url:
+            return self
         address = urlsplit(self.url)
         host, port = address.hostname, address.port  # port: ValueError above 65535
         if not host or port == 0 or address.username is not None:
@@ -369,12 +401,29 @@ class Settings(Section):
                 raise ValueError(f"{name} {', '.join(twice)} appears more than once")
         return rows
 
+    @field_validator("session")
+    @classmethod
+    def _hours_have_a_clock(cls, session: SessionSettings, info: ValidationInfo) -> SessionSettings:
+        feed = info.data["feed"] if "feed" in info.data else None
+        if session.gates and feed and feed.broker == "kite" and feed.mode != "full":
+            raise ValueError(
+                "gates = true needs the time of each tick, which Kite sends with "
+                f'feed.mode = "full" only, not "{feed.mode}"'
+            )
+        return session
+
     @property
     def run_directory(self) -> Path:
         """The directory of this run's shared memory."""
         if self.channels.directory is not None:
             return self.channels.directory
         return Path(f"/dev/shm/tickpipe-{os.getuid()}") / self.run.name
+
+    @property
+    def feed_restarts_max(self) -> int:
+        """How often the feed may be started again; a recording would begin anew."""
+        live = self.feed.broker != "recorded" and not self.channels.lockstep
+        return self.feed.restarts_max if live else 0
 
     @property
     def flat_time(self) -> time | None:
@@ -394,17 +443,3 @@ def _minute(moment: time) -> int:
 def _minus_minutes(moment: time, minutes: int) -> time:
     total = _minute(moment) - minutes
     return time(total // 60, total % 60, moment.second)
-
-
-def e4(rupees: Decimal) -> int:
-    """Return ``rupees`` as an integer count of 1/10 000 ₹; finer parts are an error."""
-    scaled = rupees * PRICE_SCALE
-    if not rupees.is_finite() or scaled != scaled.to_integral_value():
-        raise SettingsError(
-            explain(
-                f"{rupees} ₹ is finer than 0.0001 ₹",
-                rule="prices are whole 1/10 000 ₹",
-                cure="round it",
-            )
-        )
-    return int(scaled)

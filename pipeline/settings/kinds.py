@@ -1,13 +1,17 @@
-"""What a value of the configuration may be: how it is written, and what it is refused for."""
+"""What the value of a setting may be, and how a setting is declared.
+
+A value is taken as it was written or refused with what to write: nothing is guessed.
+"""
 
 from __future__ import annotations
 
 from datetime import time
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from pipeline.errors import SettingsError, explain
 from pipeline.records import PRICE_SCALE
 
 PRICE_MAX = Decimal(10**14)  # ₹; in e4 units it still fits 64 bits
@@ -71,3 +75,26 @@ Parameter = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 Exchange = Literal["NSE", "NFO", "BSE", "BFO", "MCX", "CDS"]
 Kind = Literal["unstated", "share", "share_with_derivatives", "future", "option"]
 SHARES: tuple[Exchange, ...] = ("NSE", "BSE")  # the segments that trade shares
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def option(help: str, *, default: Any = ..., unit: str = "", **limits: Any) -> Any:
+    """Declare one setting. Without ``default`` the file must contain it."""
+    return Field(default, description=help, json_schema_extra={"unit": unit}, **limits)
+
+
+def e4(rupees: Decimal) -> int:
+    """Return ``rupees`` as an integer count of 1/10 000 ₹; finer parts are an error."""
+    scaled = rupees * PRICE_SCALE
+    if not rupees.is_finite() or scaled != scaled.to_integral_value():
+        raise SettingsError(
+            explain(
+                f"{rupees} ₹ is finer than 0.0001 ₹",
+                rule="prices are whole 1/10 000 ₹",
+                cure="round it",
+            )
+        )
+    return int(scaled)
