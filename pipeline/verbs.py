@@ -36,9 +36,7 @@ from pipeline.records import IST, ProcessState
 from pipeline.results.files import read_results, results_files
 from pipeline.results.parameters import settings_rows
 from pipeline.risk.day_report import day_report
-from pipeline.risk.files import read_rulebook, rulebook_for
-from pipeline.risk.hours import dates_of
-from pipeline.risk.starting import check_start, needs_rulebook
+from pipeline.risk.files import read_rulebook, start_notices
 from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.logs import ChildLogs, LineHandler, log_only_to
@@ -160,13 +158,7 @@ def _supervise(settings: Settings, ticks: NDArray[np.void] | None = None) -> Exi
 
 
 def _check_days(settings: Settings, ticks: NDArray[np.void] | None = None) -> None:
-    """Check the settings for the days of ``ticks``, of the recording, or for today; tell."""
-    if not needs_rulebook(settings):
-        return
-    if ticks is None and settings.feed.recording is not None:
-        ticks = read_ticks(settings.feed.recording, settings.instruments)
-    days = [datetime.now(IST).date()] if ticks is None else dates_of(ticks["ts_event_ns"])
-    for notice in check_start(settings, rulebook_for(settings), days):
+    for notice in start_notices(settings, ticks):
         console.print(f"note: {notice}", soft_wrap=True)
 
 

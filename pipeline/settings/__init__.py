@@ -2,7 +2,7 @@
 
 from pipeline.settings.feed import LOOPBACK_HOSTS, FeedSettings
 from pipeline.settings.files import check_settings, load_settings, mistaken, parse_settings
-from pipeline.settings.kinds import SHARES, Exchange, Kind, Section
+from pipeline.settings.kinds import SHARES, Exchange, Kind, Section, e4
 from pipeline.settings.options import (
     CapitalSettings,
     ChannelSettings,
@@ -15,7 +15,6 @@ from pipeline.settings.options import (
     Settings,
     StrategySettings,
     WaitingSettings,
-    e4,
 )
 from pipeline.settings.page import settings_page
 from pipeline.settings.secrets import (

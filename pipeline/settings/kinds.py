@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from pipeline.errors import SettingsError, explain
 from pipeline.records import PRICE_SCALE
 
 PRICE_MAX = Decimal(10**14)  # ₹; in e4 units it still fits 64 bits
@@ -83,3 +84,17 @@ class Section(BaseModel):
 def option(help: str, *, default: Any = ..., unit: str = "", **limits: Any) -> Any:
     """Declare one setting. Without ``default`` the file must contain it."""
     return Field(default, description=help, json_schema_extra={"unit": unit}, **limits)
+
+
+def e4(rupees: Decimal) -> int:
+    """Return ``rupees`` as an integer count of 1/10 000 ₹; finer parts are an error."""
+    scaled = rupees * PRICE_SCALE
+    if not rupees.is_finite() or scaled != scaled.to_integral_value():
+        raise SettingsError(
+            explain(
+                f"{rupees} ₹ is finer than 0.0001 ₹",
+                rule="prices are whole 1/10 000 ₹",
+                cure="round it",
+            )
+        )
+    return int(scaled)

@@ -15,8 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from pipeline.errors import SettingsError, explain
-from pipeline.records import INSTRUMENTS_MAX, PRICE_SCALE, WhenLapped
+from pipeline.records import INSTRUMENTS_MAX, WhenLapped
 from pipeline.settings.feed import FeedSettings
 from pipeline.settings.kinds import (
     SHARES,
@@ -363,17 +362,3 @@ def _minute(moment: time) -> int:
 def _minus_minutes(moment: time, minutes: int) -> time:
     total = _minute(moment) - minutes
     return time(total // 60, total % 60, moment.second)
-
-
-def e4(rupees: Decimal) -> int:
-    """Return ``rupees`` as an integer count of 1/10 000 ₹; finer parts are an error."""
-    scaled = rupees * PRICE_SCALE
-    if not rupees.is_finite() or scaled != scaled.to_integral_value():
-        raise SettingsError(
-            explain(
-                f"{rupees} ₹ is finer than 0.0001 ₹",
-                rule="prices are whole 1/10 000 ₹",
-                cure="round it",
-            )
-        )
-    return int(scaled)

@@ -16,6 +16,7 @@ from pipeline.channels.line import ADAPTER, FEED, RISK, ROLES
 from pipeline.errors import UsageError, explain
 from pipeline.records import PRICE_SCALE, REASON_BYTES
 from pipeline.results.files import read_results, results_files
+from pipeline.risk.files import start_notices
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.stopping import (
     STOP_REQUESTED,
@@ -99,6 +100,8 @@ class LiveTrader:
         """
         settings = self._settings_of_run(run_once)
         refuse_what_cannot_start(settings)
+        for notice in start_notices(settings):
+            log.warning("%s", notice)
         screen = Screen(result_box, performance_callback, self)
         before = results_files(settings.run.results_dir)
         with self._stopping() as stop:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
+from pipeline.brokers.recorded.files import write_ticks
 from pipeline.errors import TickpipeError
-from pipeline.risk.files import DATA, read_rulebook, rulebook_for
+from pipeline.records import IST
+from pipeline.risk.files import DATA, read_rulebook, rulebook_for, start_notices
 from pipeline.risk.rulebook import NO_RULES
-from tests.money import GATES, guide
+from pipeline.risk.starting import check_start
+from tests.money import CALENDAR, GATES, at, guide, tick, tick_array
 
 GST = """
 [[gst]]
@@ -59,3 +63,33 @@ def test_settings_that_need_no_data_read_none() -> None:
     assert rulebook_for(guide()) is NO_RULES
     assert rulebook_for(guide(GATES, "session.calendar=true")) == read_rulebook()
     assert rulebook_for(guide('risk.charges="zerodha"')) == read_rulebook()
+
+
+# Start-up ------------------------------------------------------------------------------------
+
+REPUBLIC_DAY = ["NFO on 2026-01-26: closed, Republic Day; entries are refused"]
+
+
+def test_the_days_that_are_checked_are_those_of_the_ticks() -> None:
+    rows = [tick(1, 100, ts_event_ns=at("10:00:00", day)) for day in ("2026-01-23", "2026-01-26")]
+    assert start_notices(guide(*CALENDAR), tick_array(*rows)) == REPUBLIC_DAY
+
+
+def test_the_days_that_are_checked_are_those_of_the_recording(tmp_path: Path) -> None:
+    day = tmp_path / "day.csv"
+    write_ticks(day, tick_array(tick(1, 100, ts_event_ns=at("10:00:00", "2026-01-26"))))
+    recorded = ('feed.broker="recorded"', f'feed.recording="{day}"')
+    assert start_notices(guide(*CALENDAR, *recorded)) == REPUBLIC_DAY
+
+
+def test_without_ticks_today_is_checked() -> None:
+    settings = guide(*CALENDAR)
+    before = datetime.now(IST).date()
+    notices = start_notices(settings)
+    days = (before, datetime.now(IST).date())
+    assert notices in [check_start(settings, read_rulebook(), [day]) for day in days]
+
+
+def test_a_recording_is_not_read_where_no_data_is_needed(tmp_path: Path) -> None:
+    recorded = ('feed.broker="recorded"', f'feed.recording="{tmp_path / "none.csv"}"')
+    assert start_notices(guide(GATES, *recorded)) == []

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.brokers.recorded.files import write_ticks
 from pipeline.errors import SettingsError, StrategyLoadError, UsageError
 from pipeline.trader import LiveTrader
+from tests.money import at, tick, tick_array
 
 Config = dict[str, Any]
 
@@ -115,6 +117,28 @@ def test_missing_secrets_are_told_before_anything_starts(
     config["feed"] = {"broker": "smartapi"}
     with pytest.raises(SettingsError, match="the environment lacks"):
         LiveTrader(frozen_config=config).start()
+
+
+def test_a_day_without_rates_is_told_before_anything_starts(config: Config, tmp_path: Path) -> None:
+    day = tmp_path / "day.csv"
+    write_ticks(day, tick_array(tick(1, 100, ts_event_ns=at("10:00:00", "2027-04-01"))))
+    config["feed"] = {"broker": "recorded", "recording": str(day)}
+    config["instruments"][0]["kind"] = "option"
+    config["risk"]["charges"] = "zerodha"
+    with pytest.raises(SettingsError, match="has no rates for NIFTY-OPTION on 2027-04-01"):
+        LiveTrader(frozen_config=config).start()
+
+
+def test_a_holiday_is_logged_before_anything_starts(
+    config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    day = tmp_path / "day.csv"
+    write_ticks(day, tick_array(tick(1, 100, ts_event_ns=at("10:00:00", "2026-01-26"))))
+    config["feed"] = {"broker": "recorded", "recording": str(day)}
+    config["session"].update(gates=True, calendar=True)
+    with pytest.raises(UsageError):
+        LiveTrader(frozen_config=config).start(result_box=7)
+    assert "NFO on 2026-01-26: closed, Republic Day; entries are refused" in caplog.text
 
 
 def test_what_is_no_result_box_is_told_before_anything_starts(config: Config) -> None:
