@@ -105,6 +105,19 @@ class NativeRingReader(RingReader):
         raw = self._core.read(limit, up_to)
         return self._nothing if raw is None else np.frombuffer(raw, self._slot)
 
+    def wait_for_rows(
+        self, limit: int, spin_ns: int, yielding: bool = False, bell: Bell | None = None
+    ) -> NDArray[np.void]:
+        if not self._core.ready:
+            row = np.empty(
+                1, self._slot
+            )  # made now: when a tick is there, it only has to be filled
+            assert bell is None or isinstance(bell, NativeBell), bell
+            place = None if bell is None else bell.core
+            if self._core.wait(row, spin_ns, yielding, place, PARK_SLICE_NS):
+                return row
+        return self.read(limit)
+
     def close(self) -> None:
         self._core.close()
         self._segment.close()
@@ -196,14 +209,14 @@ class NativeBell(Bell):
     fences_everywhere = True
 
     def __init__(self, readers: Segment, index: int) -> None:
-        self._core = _native.Bell(readers.mapped, index)
-        self.ring = self._core.ring  # type: ignore[method-assign]
+        self.core = _native.Bell(readers.mapped, index)
+        self.ring = self.core.ring  # type: ignore[method-assign]
 
     def park(self, ready: Callable[[], bool], slice_ns: int = PARK_SLICE_NS) -> None:
-        self._core.park(ready, slice_ns)
+        self.core.park(ready, slice_ns)
 
     def close(self) -> None:
-        self._core.close()
+        self.core.close()
 
 
 class NativeBells(Bells):

@@ -8,6 +8,8 @@ is one aligned eight-byte move: pure Python is exact there.
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.channels.layout import CLAIMED, PUBLISHED, STATE, Kind, State
 from pipeline.channels.readers import ReaderSlot
 from pipeline.channels.segment import attach_segment, create_segment
-from pipeline.channels.waiting import Bells, Words
+from pipeline.channels.waiting import PARK_SLICE_NS, Bell, Bells, Words
 
 
 class RingWriter:
@@ -119,6 +121,22 @@ class RingReader:
         if self.cursor > before + len(rows):
             self._count_loss(self.cursor - before - len(rows))
         return rows
+
+    def wait_for_rows(
+        self, limit: int, spin_ns: int, yielding: bool = False, bell: Bell | None = None
+    ) -> NDArray[np.void]:
+        """Wait until there is something to read, and return what ``read(limit)`` returns.
+
+        Spins for ``spin_ns``, bare or ``yielding``, then parks on ``bell`` where one is given:
+        once, so that the caller can look at signals and peers. Empty when nothing came.
+        """
+        deadline = time.monotonic_ns() + spin_ns
+        while not self.ready and time.monotonic_ns() < deadline:
+            if yielding:
+                os.sched_yield()
+        if bell is not None and not self.ready:
+            bell.park(lambda: self.ready, PARK_SLICE_NS)
+        return self.read(limit)
 
     def _read_intact(self, end: int, limit: int) -> NDArray[np.void]:
         """Copy from the oldest record on, then drop what a claim has reached meanwhile."""
