@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels import IMPLEMENTATIONS, NATIVE_MISSING
-from pipeline.channels.waiting import Callback, Waiting
 from pipeline.records import TICK, struct_of
 from tests.perf.ring.pair import Peer
 
 CAPACITY = 65_536
 BATCH = 64
+SPIN_NS = 200_000
 LANGUAGES = {"native": "C", "reference": "Python"}
 
 
@@ -47,17 +48,8 @@ class Ring(Peer):
     def open_reader(self) -> Callable[[], Any]:
         readers = self._channels.Readers.attach(self._folder)
         ring = self._channels.RingReader(self._folder / "a.ring", TICK, readers.slot("reader"))
-        waiting: Waiting = self._channels.poll(lambda: ring.ready, ring.watched, True)
-        if self._parks:
-            waiting = Callback(readers.bell("reader"), lambda: ring.ready)
-        read, idle = ring.read, waiting.idle
-
-        def receive() -> NDArray[np.void]:
-            while not len(rows := read(BATCH)):
-                idle()
-            return rows
-
-        return receive
+        bell = readers.bell("reader") if self._parks else None
+        return partial(ring.wait_for_rows, BATCH, 0 if self._parks else SPIN_NS, False, bell)
 
     def to_bytes(self, received: Any) -> bytes:
         return bytes(received.tobytes())
