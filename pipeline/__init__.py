@@ -9,9 +9,9 @@
 A strategy author needs the names exported here; docs/writing-a-strategy.md shows them at work.
 """
 
-from pipeline.records import Action
+from pipeline.records import Action, Gap
 from pipeline.strategy.contract import Position, Signal, Strategy, Tick
 
-__all__ = ["Action", "Position", "Signal", "Strategy", "Tick", "__version__"]
+__all__ = ["Action", "Gap", "Position", "Signal", "Strategy", "Tick", "__version__"]
 
 __version__ = "0.1.0"

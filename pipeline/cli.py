@@ -145,8 +145,9 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentPar
         table,
         "simulate",
         verbs.simulate,
-        "be an exchange on this machine that plays a tick file over a WebSocket",
-        "simulate day.csv\nsimulate day.csv --speed 100 --port 9000\nsimulate day.csv --speed max",
+        "be an exchange on this machine that plays a tick file in the protocol of feed.broker",
+        "simulate day.csv\nsimulate day.csv --speed 100 --port 9000\nsimulate day.csv --speed max\n"
+        "simulate day.csv --config configs/kite.example.toml",
     )
     _tick_file(simulate)
     _config_options(simulate)

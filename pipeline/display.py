@@ -17,6 +17,7 @@ from rich.text import Text
 
 from pipeline.channels.line import FEED, RISK, ROLES, STRATEGY
 from pipeline.records import PRICE_SCALE, ProcessState
+from pipeline.runtime.latency import measured
 from pipeline.settings import Settings
 from pipeline.strategy.contract import ist
 
@@ -60,7 +61,12 @@ class Display:
         self._live.update(self._page(beats, now), refresh=True)
 
     def _page(self, beats: Beats, now: float) -> Group:
-        return Group(self._headline(beats, now), *self._progress(beats), self._processes(beats))
+        return Group(
+            self._headline(beats, now),
+            *self._progress(beats),
+            self._processes(beats),
+            self._latencies(beats),
+        )
 
     def _headline(self, beats: Beats, now: float) -> Text:
         published = _value(beats, FEED, "ticks")
@@ -94,8 +100,6 @@ class Display:
             table.add_column(
                 heading, justify="left" if heading in ("process", "state") else "right"
             )
-        for heading in ("tick → done p50", "p99", "max"):
-            table.add_column(heading, justify="right")
         published = _value(beats, FEED, "ticks")
         for role in ROLES:
             if role in beats:
@@ -112,8 +116,18 @@ class Display:
             return row
         row += [f"{max(0, published - value('last_seq')):,}", str(value("lapped"))]
         row.append(str(value("lost")))
-        names = ("latency_p50_ns", "latency_p99_ns", "latency_max_ns")
-        return row + [f"{value(name) / 1_000:,.0f} µs" for name in names]
+        return row
+
+    def _latencies(self, beats: Beats) -> Table:
+        """Return a row for each stage that was measured, since the start of the run."""
+        table = Table(box=None, pad_edge=False)
+        for heading in ("latency, µs", "samples", "p50", "p90", "p99", "p99.9", "max"):
+            table.add_column(heading, justify="left" if "µs" in heading else "right")
+        for stage, (samples, *values_ns) in measured(beats.values()).items():
+            if samples:
+                shown = [f"{ns / 1_000:,.0f}" for ns in values_ns]
+                table.add_row(stage.title.lower(), f"{samples:,}", *shown)
+        return table
 
 
 class _Rate:

@@ -10,12 +10,13 @@
     │   └── AlreadyRunning        another run owns the run directory
     ├── ChannelError              shared memory is not what it should be
     │   ├── SegmentRefused        a file that failed the checks on attach
-    │   └── QueueFull             the reader of a queue stopped taking
+    │   ├── QueueFull             the reader of a queue stopped taking
+    │   └── ReaderLapped          a reader of the ring that must not be overtaken was
     ├── FeedError                 the broker's side of the tick stream
     │   ├── AuthRefused           401 / 403: the token, not the network
     │   └── FeedLost              gone, and every attempt to reconnect used up
     └── StrategyError             the user's strategy
-        ├── BadSignal             on_tick returned something that is not a signal
+        ├── BadSignal             a strategy returned something that is not a signal
         └── StrategyFailed        too many consecutive failures
 
 A message names the rule, the value and the cure: build it with ``explain``.
@@ -65,6 +66,10 @@ class SegmentRefused(ChannelError):
 
 
 class QueueFull(ChannelError):
+    pass
+
+
+class ReaderLapped(ChannelError):
     pass
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from datetime import timedelta, timezone
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,30 @@ TICK = np.dtype(
     ]
 )
 assert TICK.itemsize == 64, "one tick is one cache line"
+
+
+class WhenLapped(StrEnum):
+    """What a reader of the ring does when it was overtaken; what it lost is counted in any case."""
+
+    OLDEST = "oldest"  # go on with the oldest record that is intact: a recorder
+    LATEST = "latest"  # go on with the newest and skip the others: who wants the price as it is now
+    RAISE = "raise"  # raise ReaderLapped: who may not go on past a gap unawares
+
+
+class GapReason(StrEnum):
+    LAPPED = "lapped"  # the writer overtook the reader
+    RESTART = "restart"  # the writer died, and another went on in its place
+
+
+class Gap(NamedTuple):
+    """Ticks that a reader of the ring knows to be missing.
+
+    ``lost`` counts seqs, exactly. What the broker sent while no feed listened never had a seq:
+    a gap of reason RESTART is one even with ``lost`` 0.
+    """
+
+    reason: GapReason
+    lost: int
 
 
 class Action(IntEnum):
@@ -94,6 +118,15 @@ class SignalRow(NamedTuple):
 assert SignalRow._fields == SIGNAL.names
 
 
+# What a user's program asks of risk: close every position, for a reason of its own.
+CLOSE_REQUEST = np.dtype(
+    [
+        ("seq", "<u8"),  # the request's identity: acted on once
+        ("reason", f"S{REASON_BYTES}"),  # UTF-8
+    ]
+)
+
+
 class ExitKind(IntEnum):
     """Why the last exit happened, as far as a strategy can act on it."""
 
@@ -137,6 +170,35 @@ class ProcessState(IntEnum):
     FAILED = 4
 
 
+class Stage(IntEnum):
+    """A part of the way of a tick or an order whose time is measured, every day, by the process
+    in which it ends. A tick is in hand when the feed has its whole frame (``ts_recv_ns``)."""
+
+    EXCHANGE_TO_FEED = 0  # the exchange's stamp -> in hand; two clocks: wrong by their difference
+    FEED_TO_RING = 1  # in hand -> published
+    FEED_TO_STRATEGY = 2  # in hand -> the strategy has answered it
+    FEED_TO_RISK = 3  # in hand -> risk has handled it, orders included
+    SIGNAL_TO_RISK = 4  # the strategy had decided -> risk has the signal
+    SIGNAL_TO_ORDER = 5  # the strategy had decided -> its order is handed to the gateway
+    TICK_TO_ORDER = 6  # in hand -> the order that it caused is handed to the gateway
+
+    @property
+    def title(self) -> str:
+        """The stage as people read it: "Feed To Ring"."""
+        return self.name.replace("_", " ").title()
+
+
+LATENCY = np.dtype(
+    [
+        ("samples", "<u8"),  # 0 = nothing measured, or measured by another process
+        ("p50_ns", "<i8"),
+        ("p90_ns", "<i8"),
+        ("p99_ns", "<i8"),
+        ("p999_ns", "<i8"),
+        ("max_ns", "<i8"),
+    ]
+)
+
 HEARTBEAT = np.dtype(
     [
         ("seq", "<u8"),
@@ -159,9 +221,7 @@ HEARTBEAT = np.dtype(
         ("position", "<i8"),  # risk: open quantity over all instruments, shares
         ("cash_e4", "<i8"),  # risk
         ("equity_e4", "<i8"),  # risk: cash plus open positions at the last price
-        ("latency_p50_ns", "<i8"),  # tick received -> this process had handled it
-        ("latency_p99_ns", "<i8"),
-        ("latency_max_ns", "<i8"),
+        ("latency", LATENCY, (len(Stage),)),  # since the start, by Stage
     ]
 )
 

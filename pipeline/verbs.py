@@ -26,10 +26,12 @@ from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.channels import NATIVE_MISSING, choose
 from pipeline.channels.inspection import ReaderReport, inspect
 from pipeline.channels.line import Watch
+from pipeline.channels.locks import lock_is_held
+from pipeline.channels.rundir import lock_path
 from pipeline.display import Display
 from pipeline.errors import PortInUse, TickpipeError, UsageError, explain
 from pipeline.records import IST, ProcessState
-from pipeline.results.files import read_results
+from pipeline.results.files import read_results, results_files
 from pipeline.results.parameters import settings_rows
 from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
@@ -37,6 +39,7 @@ from pipeline.runtime.logs import ChildLogs, LineHandler, log_only_to
 from pipeline.runtime.stopping import leave_terminal_group
 from pipeline.settings import Settings, load_secrets, load_settings
 from pipeline.simulator.generator import generate_day
+from pipeline.simulator.process import DIALECTS
 from pipeline.simulator.process import run as run_simulator
 from pipeline.strategy.loading import load_strategy
 from pipeline.supervisor.process import supervise
@@ -93,9 +96,10 @@ def _through_simulator(
     settings = _settings(options, overrides)
     total = len(read_ticks(options.file, settings.instruments))
     with _simulator(options.file, settings, speed) as port:
+        broker = _simulated(settings)
         where = [
-            'feed.broker="smartapi"',
-            f'feed.url="ws://127.0.0.1:{port}/smart-stream"',
+            f'feed.broker="{broker}"',
+            f'feed.url="ws://127.0.0.1:{port}{DIALECTS[broker].path}"',
             'feed.credentials="simulator"',
         ]
         return _supervise(_settings(options, [*overrides, *where]), total)
@@ -131,7 +135,7 @@ def _supervise(settings: Settings, ticks_total: int | None) -> ExitCode:
     """Run the pipeline with its display and print the summary."""
     load_strategy(settings.strategy)  # its mistakes are told before anything starts
     choose(settings.channels.implementation)  # likewise
-    if settings.feed.broker == "smartapi":
+    if settings.feed.broker != "recorded":
         load_secrets(settings.feed, os.environ)
     before = _result_files(settings)
     logs = ChildLogs(cast(TextIO, _Stderr()))
@@ -179,7 +183,8 @@ def ring(options: argparse.Namespace) -> ExitCode:
     for role, beat in watch.latest().items():
         state = ProcessState(int(beat["state"][0])).name.lower()
         age_ms = (time.monotonic_ns() - int(beat["beat_ns"][0])) / 1e6
-        console.print(f"{role}: {state}, heartbeat {age_ms:,.0f} ms ago")
+        dead = "" if lock_is_held(lock_path(directory, role)) else ", DEAD"
+        console.print(f"{role}: {state}, heartbeat {age_ms:,.0f} ms ago{dead}")
     watch.close()
     return ExitCode.OK
 
@@ -196,7 +201,7 @@ def print_summary(path: Path) -> None:
 
 
 def _result_files(settings: Settings) -> set[Path]:
-    return set(settings.run.results_dir.glob("forward_test_results_*.csv"))
+    return results_files(settings.run.results_dir)
 
 
 # Simulation ----------------------------------------------------------------------------------
@@ -206,7 +211,13 @@ def simulate(options: argparse.Namespace) -> ExitCode:
     settings = _settings(options)
     log_only_to(LineHandler(sys.stderr), "simulator", settings.run.log_level)
     ticks = read_ticks(options.file, settings.instruments)
-    return run_simulator(ticks, settings.instruments, port=options.port, speed=options.speed)
+    return run_simulator(
+        ticks,
+        settings.instruments,
+        broker=_simulated(settings),
+        port=options.port,
+        speed=options.speed,
+    )
 
 
 def generate(options: argparse.Namespace) -> ExitCode:
@@ -223,6 +234,11 @@ def generate(options: argparse.Namespace) -> ExitCode:
     if len(symbols) > 1:
         console.print(f"to play it, name {symbols[0]} to {symbols[-1]} in [[instruments]]")
     return ExitCode.OK
+
+
+def _simulated(settings: Settings) -> str:
+    """Return the broker whose protocol the simulator speaks: that of the configuration."""
+    return "smartapi" if settings.feed.broker == "recorded" else settings.feed.broker
 
 
 @contextmanager
@@ -256,7 +272,13 @@ def _simulator_child(file: Path, settings: Settings, speed: float | None, port: 
 
     def serve() -> ExitCode:
         return run_simulator(
-            ticks, settings.instruments, port=0, speed=speed, ready=port.send, keep=True
+            ticks,
+            settings.instruments,
+            broker=_simulated(settings),
+            port=0,
+            speed=speed,
+            ready=port.send,
+            keep=True,
         )
 
     sys.exit(boundary.guard("simulator", serve))

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from pipeline.channels import IMPLEMENTATIONS, Implementation
 from pipeline.channels.layout import PARKED_OFFSET, READER, SLOTS_OFFSET
-from pipeline.records import TICK
+from pipeline.channels.readers import Readers
+from pipeline.records import TICK, WhenLapped
 
 CHILD_SECONDS_MAX = 30.0
 
@@ -53,16 +54,21 @@ class Child:
         os.kill(self.pid, number)
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
 
+    def assert_alive(self) -> None:
+        """Fail where it has ended by itself."""
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        assert ended is None, f"child {self.pid} ended, see its traceback in stderr"
+
     def kill(self) -> None:
         """SIGKILL it if it still runs, and wait for its end."""
         if not self._reaped:
             os.kill(self.pid, signal.SIGKILL)
             self._reap()
 
-    def wait_for_death(self) -> None:
-        """Wait until it is dead by the signal SIGKILL, which it sent itself."""
+    def wait_for_death(self, by: signal.Signals = signal.SIGKILL) -> None:
+        """Wait until it is dead by the signal ``by``."""
         code = self._reap()
-        assert code == -signal.SIGKILL, f"child {self.pid} ended with {code}"
+        assert code == -by, f"child {self.pid} ended with {code}"
 
     def _read_to_end(self, deadline: float) -> bytes:
         poll = select.poll()
@@ -198,3 +204,56 @@ def bell_word(table: Path, index: int) -> int:
     """Return the bell of a reader, 1 = rung."""
     offset = SLOTS_OFFSET + index * READER.itemsize + READER.fields["bell"][1]  # type: ignore[index]
     return int.from_bytes(table.read_bytes()[offset : offset + 4], "little")
+
+
+RING_CAPACITY = 8
+
+
+class Ring:
+    """A ring of eight slots in a directory, its writers, and readers on demand."""
+
+    def __init__(self, channels: Implementation, directory: Path, readers: Readers) -> None:
+        self.path = directory / "ticks.ring"
+        self.readers = readers
+        self.implementation = channels.name
+        self._channels = channels
+        self._open: list[Any] = []
+        self.writer = self.open_writer(RING_CAPACITY)
+
+    def open_writer(self, capacity: int = RING_CAPACITY) -> Any:
+        bells = self.readers.bells("a", "b")
+        writer = self._channels.RingWriter(self.path, TICK, capacity, bells)
+        self._open.append(writer)
+        return writer
+
+    def reader(self, name: str = "a", when_lapped: WhenLapped = WhenLapped.OLDEST) -> Any:
+        place = self.readers.slot(name)
+        reader = self._channels.RingReader(self.path, TICK, place, when_lapped)
+        self._open.append(reader)
+        return reader
+
+    def restart(self, capacity: int = RING_CAPACITY) -> None:
+        """Another writer goes on, and the one before says nothing: as if it had been killed."""
+        self.writer = self.open_writer(capacity)
+
+    def publish(self, count: int) -> None:
+        self.writer.publish(without_seq(ticks(self.writer.published + 1, count)))
+
+    def close_writer(self, writer: Any = None, *, failed: bool = False) -> None:
+        writer = self.writer if writer is None else writer
+        self._open.remove(writer)
+        writer.close(failed=failed)
+
+    def close_reader(self, reader: Any) -> None:
+        self._open.remove(reader)
+        reader.close()
+
+    def close(self) -> None:
+        for end in self._open:
+            end.close()
+
+
+def seqs(rows: NDArray[np.void]) -> list[int]:
+    """Return the seqs of ``rows``; fail on one that is torn."""
+    assert_intact(rows)
+    return [int(seq) for seq in rows["seq"]]

@@ -55,6 +55,11 @@ SHELL_FILES = frozenset(
         "settings/options",
         "settings/secrets",
         "strategy/loading",
+        "trader/__main__",
+        "trader/arguments",
+        "trader/broker",
+        "trader/live",
+        "trader/screen",
     )
 )
 STORAGE = {"fcntl", "mmap", "os", "shutil", "sqlite3", "tempfile"}
@@ -71,8 +76,10 @@ CLOCKS = frozenset({"now", "utcnow", "today"})
 CATCHES_EVERYTHING = {
     "pipeline/runtime/boundary.py::guard": "the one boundary of a process: log it, name the code",
     "pipeline/strategy/session.py::StrategySession._decide": "user's code: a failure is counted",
-    "pipeline/strategy/session.py::StrategySession._tell_closed": "user's code: the same count",
+    "pipeline/strategy/session.py::_failure_of": "user's code: the same count",
     "pipeline/strategy/loading.py::_users_code": "user's code: becomes a StrategyLoadError",
+    "pipeline/trader/broker.py::BrokerAdapter._push": "user's code: told, and the ticks go on",
+    "pipeline/trader/screen.py::Screen._work": "user's code: told, and the run goes on",
 }
 
 # How long a file is --------------------------------------------------------------------------

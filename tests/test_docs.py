@@ -22,6 +22,7 @@ from pipeline.risk.limits import Code
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import Instrument, Settings
 from pipeline.strategy.contract import Position, Tick
+from pipeline.trader.config import FIXED, MOVED
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -32,8 +33,8 @@ WRITTEN = [page for page in PAGES if page.name != "settings.md"]  # that one is 
 STRATEGY_PAGE = ROOT / "docs" / "writing-a-strategy.md"
 
 RUN_FILES = {
-    *(line.TICKS, line.SIGNALS, line.POSITIONS, readers.FILE_NAME, rundir.RUN_LOCK),
-    *(f"{role}.{kind}" for role in line.ROLES for kind in ("lock", "beat")),
+    *(line.TICKS, line.SIGNALS, line.POSITIONS, line.REQUESTS, readers.FILE_NAME, rundir.RUN_LOCK),
+    *(f"{role}.{kind}" for role in (*line.ROLES, line.ADAPTER) for kind in ("lock", "beat")),
 }
 _SECTION_CLASSES: dict[str, Any] = {
     name: Instrument if name == "instruments" else field.annotation
@@ -45,8 +46,16 @@ VARIABLES = {
     "position": "Position",
     "settings": "StrategySettings",
     "self": "Strategy",
+    "trader": "LiveTrader",
+    "broker": "BrokerAdapter",
+}
+GUIDES = {  # names of the guide's program that have others here
+    *(*MOVED, *FIXED),
+    *("session.start_hour", "session.start_min", "performance_callback()"),
+    *("live.trader", "live.broker_adapter", "trader.strategy"),
 }
 FOREIGN = {
+    *("True", "False"),
     "MultiProcessingHandler",
     "MultiProcessingHandler._receive_thread",
     "Queue._reader",
@@ -161,7 +170,7 @@ def unknown_in(text: str) -> list[str]:
     spans = re.findall(r"`([^`\n]+)`", prose)
     words = [span for span in spans if not re.search(r"[\s<…]", span)]
     words += [word for span in spans if " " in span for word in span.split() if PATH.match(word)]
-    return sorted({word for word in words if word not in FOREIGN and not is_known(word)})
+    return sorted({word for word in words if word not in FOREIGN | GUIDES and not is_known(word)})
 
 
 def is_known(word: str) -> bool:

@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What one frame meant."""
+class Received(NamedTuple):
+    """What one frame meant. A tuple, because one is made for every frame."""
 
     ticks: NDArray[np.void]  # TICK rows, possibly none; seq is left 0
     replies: tuple[str, ...] = ()  # text frames to send back now
     duplicates: int = 0  # ticks dropped because they had been seen
-    refused: int = 0  # ticks dropped because they cannot be true (price <= 0, short frame, …)
+    refused: int = 0  # ticks dropped because they cannot be true (price <= 0, short frame, …); text
+    # that means nothing
     notice: str = ""  # what a person should read, secrets removed
 
 
@@ -31,7 +31,12 @@ class MarketSession(Protocol):
     """One broker's market data protocol. Pure: no sockets, no clock; survives reconnects."""
 
     @property
-    def url(self) -> str: ...
+    def url(self) -> str:
+        """Return where to connect. It may contain secrets: never log it."""
+
+    @property
+    def address(self) -> str:
+        """Return the url without secrets, for logs and messages."""
 
     @property
     def headers(self) -> Sequence[str]:
@@ -39,11 +44,11 @@ class MarketSession(Protocol):
 
     @property
     def ping(self) -> str:
-        """Return the text frame that keeps an open connection alive."""
+        """Return the text frame that keeps an open connection alive, "" where none is needed."""
 
     @property
     def ping_interval_ns(self) -> int:
-        """Return how often ``ping`` is due."""
+        """Return how often ``ping`` is due; of no meaning without one."""
 
     def on_open(self) -> Sequence[str]:
         """Return the text frames that (re)subscribe everything; called after every connect."""
@@ -73,6 +78,8 @@ class Order:
     reason: str
     tick_seq: int  # the tick on which it was decided
     ts_event_ns: int  # that tick's exchange time
+    ts_recv_ns: int = 0  # when the feed had the tick that caused it; 0 = no tick did
+    ts_signal_ns: int = 0  # when the strategy had decided it; 0 = it did not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,7 +136,7 @@ static PyObject *bell_park_method(Bell *self, PyObject *args)
      * signal that came just before the sleep waits for the end of the slice. */
     if (PyErr_CheckSignals() < 0)
         return NULL;
-    Py_RETURN_NONE;
+    return PyBool_FromLong(code != ETIMEDOUT);
 }
 
 static PyObject *bell_ring_method(Bell *self, PyObject *unused)
@@ -169,7 +169,8 @@ static void bell_dealloc(Bell *self)
 
 static PyMethodDef bell_methods[] = {
     {"park", (PyCFunction)(void (*)(void))bell_park_method, METH_VARARGS,
-     "park(ready, slice_ns): sleep until rung, slice_ns at most; not at all if ready()."},
+     "park(ready, slice_ns): sleep until rung, slice_ns at most; not at all if ready(). False when "
+     "the time ran out."},
     {"ring", (PyCFunction)(void (*)(void))bell_ring_method, METH_NOARGS,
      "Wake the reader if it is parked; fences by itself."},
     {"close", (PyCFunction)(void (*)(void))bell_close, METH_NOARGS, "Let go of the mapping."},
@@ -390,11 +391,17 @@ static PyObject *writer_finish(Writer *self, PyObject *state)
         return NULL;
     if (self->view.obj == NULL)
         return closed();
-    store_release(self->channel.words + STATE, value); /* behind the last published: ring_ended */
+    ring_finish(&self->channel, value);
     return rung(self);
 }
 
-static PyObject *writer_ring(Writer *self, PyObject *bells)
+static PyObject *writer_ring(Writer *self, PyObject *unused)
+{
+    (void)unused;
+    return rung(self);
+}
+
+static PyObject *writer_use_bells(Writer *self, PyObject *bells)
 {
     if (bells != Py_None && Py_TYPE(bells) != bells_type) {
         PyErr_SetString(PyExc_TypeError, "Bells or None");
@@ -437,8 +444,9 @@ static PyMethodDef writer_methods[] = {
      "Make rows readable, in order, with the next seqs. Never waits for a reader."},
     {"put", (PyCFunction)(void (*)(void))writer_put, METH_O,
      "Append all rows and return True, or none of them and return False."},
-    {"finish", (PyCFunction)(void (*)(void))writer_finish, METH_O, "Store the state and ring."},
-    {"use_bells", (PyCFunction)(void (*)(void))writer_ring, METH_O,
+    {"finish", (PyCFunction)(void (*)(void))writer_finish, METH_O, "Store the last state and ring."},
+    {"ring", (PyCFunction)(void (*)(void))writer_ring, METH_NOARGS, "Wake the readers that are parked."},
+    {"use_bells", (PyCFunction)(void (*)(void))writer_use_bells, METH_O,
      "Ring these Bells, or none, from now on."},
     {"close", (PyCFunction)(void (*)(void))writer_close, METH_NOARGS, "Let go of the mapping."},
     {NULL, NULL, 0, NULL},
@@ -470,7 +478,12 @@ typedef struct {
     channel_t channel;
     char *place; /* our slot in readers.ctl */
     uint64_t cursor, lapped, lost;
+    uint64_t view_first, view_count; /* the records of the view, count 0 where there is none */
+    unsigned int when_lapped;
 } RingReader;
+
+/* What a reader does when it was overtaken; native.py passes these for WhenLapped. */
+enum { LAPPED_OLDEST, LAPPED_LATEST, LAPPED_RAISE };
 
 static word_t *place_word(RingReader *self, size_t offset)
 {
@@ -483,17 +496,32 @@ static void show_loss(RingReader *self)
     store_relaxed(place_word(self, READER_LOST), self->lost);
 }
 
+/* Count `lost` records as one lap; where the reader asks for it, return the number as an int, which
+ * native.py raises: a new reference, or NULL without an error. */
+static PyObject *count_loss(RingReader *self, uint64_t lost)
+{
+    if (lost == 0)
+        return NULL;
+    self->lapped += 1;
+    self->lost += lost;
+    show_loss(self);
+    return self->when_lapped == LAPPED_RAISE ? PyLong_FromUnsignedLongLong(lost) : NULL;
+}
+
 static PyObject *ring_reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *mapped, *readers;
     Py_ssize_t slot_size;
     unsigned long long capacity;
-    unsigned int index;
+    unsigned int index, when_lapped;
     (void)kwargs;
-    if (!PyArg_ParseTuple(args, "OnKOI", &mapped, &slot_size, &capacity, &readers, &index))
+    if (!PyArg_ParseTuple(args, "OnKOII", &mapped, &slot_size, &capacity, &readers, &index,
+                          &when_lapped))
         return NULL;
     if (index >= READERS_MAX)
         return PyErr_Format(PyExc_ValueError, "reader %u of %d", index, READERS_MAX);
+    if (when_lapped > LAPPED_RAISE)
+        return PyErr_Format(PyExc_ValueError, "when_lapped %u", when_lapped);
     RingReader *self = (RingReader *)new_object(type);
     if (self == NULL)
         return NULL;
@@ -503,6 +531,7 @@ static PyObject *ring_reader_new(PyTypeObject *type, PyObject *args, PyObject *k
         return NULL;
     }
     self->place = (char *)self->place_view.buf + SLOTS * 8 + index * READER_SIZE;
+    self->when_lapped = when_lapped;
     self->cursor = ring_end(&self->channel);
     store_release(place_word(self, READER_CURSOR), self->cursor);
     show_loss(self);
@@ -530,17 +559,56 @@ static int check_seq(PyObject *rows, uint64_t expected)
     return -1;
 }
 
-/* Copy from the oldest record on, then drop what a claim has reached meanwhile. */
-static PyObject *read_intact(RingReader *self, uint64_t end, uint64_t limit)
+static int not_viewing(RingReader *self)
 {
-    uint64_t first = ring_first(&self->channel, self->cursor, end);
-    uint64_t count = end - first < limit ? end - first : limit;
+    if (self->view_count == 0)
+        return 0;
+    PyErr_SetString(PyExc_AssertionError, "a view was not released");
+    return -1;
+}
+
+/* Return from where the reader goes on, by its lag policy. */
+static uint64_t first_of(RingReader *self, uint64_t end)
+{
+    return self->when_lapped == LAPPED_LATEST ? ring_newest(&self->channel, self->cursor, end)
+                                              : ring_first(&self->channel, self->cursor, end);
+}
+
+static uint64_t end_of(RingReader *self, uint64_t up_to)
+{
+    uint64_t end = ring_end(&self->channel);
+    return up_to < end ? up_to : end;
+}
+
+/* Move on behind the copy of `count` records behind `first`, of which the first `torn` are torn;
+ * return how many of the records to keep. `end` becomes up to where to look if that is none. */
+static uint64_t move_on(RingReader *self, uint64_t first, uint64_t count, uint64_t torn,
+                        uint64_t up_to, uint64_t *end)
+{
+    if (torn > 0 && self->when_lapped == LAPPED_LATEST) {
+        *end = end_of(self, up_to); /* the cursor is overtaken: on with the newest */
+        return 0;
+    }
+    bool lapped = torn > 0 || first > self->cursor;
+    if (lapped && self->when_lapped == LAPPED_RAISE) {
+        self->cursor = *end = first + torn;
+        return 0;
+    }
+    self->cursor = first + count;
+    return count - torn;
+}
+
+/* Copy up to `end`, then drop what a claim has reached meanwhile. */
+static PyObject *read_intact(RingReader *self, uint64_t limit, uint64_t up_to, uint64_t *end)
+{
+    uint64_t first = first_of(self, *end);
+    uint64_t count = *end - first < limit ? *end - first : limit;
     size_t record = 8 * self->channel.slot_words;
     PyObject *rows = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)(count * record));
     if (rows == NULL)
         return NULL;
     uint64_t torn = ring_copy(&self->channel, first, count, PyByteArray_AsString(rows));
-    self->cursor = first + count;
+    torn = count - move_on(self, first, count, torn, up_to, end);
     if ((torn > 0 && drop_torn(rows, torn, record) < 0) ||
         (torn < count && check_seq(rows, first + torn + 1) < 0)) {
         Py_DECREF(rows);
@@ -563,30 +631,87 @@ static PyObject *ring_reader_read(RingReader *self, PyObject *const *args, Py_ss
     /* Acquire fence: who passes up_to has just loaded it from another reader's cursor, in Python;
      * that load before ours. */
     atomic_thread_fence(memory_order_acquire);
-    uint64_t end = ring_end(&self->channel);
+    uint64_t up_to = UINT64_MAX;
     if (args[1] != Py_None) {
-        uint64_t up_to = PyLong_AsUnsignedLongLong(args[1]);
+        up_to = PyLong_AsUnsignedLongLong(args[1]);
         if (up_to == (uint64_t)-1 && PyErr_Occurred())
             return NULL;
-        end = up_to < end ? up_to : end;
     }
-    if (end <= self->cursor)
+    uint64_t before = self->cursor, received = 0, end = end_of(self, up_to);
+    if (not_viewing(self) < 0)
+        return NULL;
+    if (end <= before)
         Py_RETURN_NONE;
-    uint64_t before = self->cursor, received = 0;
     PyObject *rows = NULL;
     while (received == 0 && self->cursor < end) {
         Py_XDECREF(rows);
-        rows = read_intact(self, end, limit);
+        rows = read_intact(self, limit, up_to, &end);
         if (rows == NULL)
             return NULL;
         received = (uint64_t)PyByteArray_Size(rows) / (8 * self->channel.slot_words);
     }
-    if (self->cursor > before + received) {
-        self->lapped += 1;
-        self->lost += self->cursor - before - received;
-        show_loss(self);
-    }
-    return rows;
+    PyObject *lost = count_loss(self, self->cursor - before - received);
+    if (lost == NULL && !PyErr_Occurred())
+        return rows;
+    Py_DECREF(rows);
+    return lost;
+}
+
+static PyObject *ring_reader_view(RingReader *self, PyObject *argument)
+{
+    if (self->view.obj == NULL)
+        return closed();
+    uint64_t limit = PyLong_AsUnsignedLongLong(argument);
+    if ((limit == (uint64_t)-1 && PyErr_Occurred()) || not_viewing(self) < 0)
+        return NULL;
+    uint64_t before = self->cursor, end = ring_end(&self->channel);
+    if (end == before)
+        Py_RETURN_NONE;
+    uint64_t first = first_of(self, end);
+    self->cursor = first;
+    PyObject *lost = count_loss(self, first - before);
+    if (lost != NULL || PyErr_Occurred())
+        return lost;
+    uint64_t count = end - first < limit ? end - first : limit;
+    count = ring_in_one_piece(&self->channel, first, count);
+    self->view_first = first;
+    self->view_count = count;
+    self->cursor = first + count;
+    uint64_t at = first & self->channel.mask;
+    return Py_BuildValue("KK", (unsigned long long)at, (unsigned long long)(at + count));
+}
+
+static PyObject *ring_reader_release(RingReader *self, PyObject *unused)
+{
+    (void)unused;
+    if (self->view.obj == NULL)
+        return closed();
+    uint64_t torn = ring_torn(&self->channel, self->view_first, self->view_count);
+    self->view_count = 0;
+    Py_XDECREF(count_loss(self, torn)); /* the caller gets the number in any case */
+    return PyErr_Occurred() ? NULL : PyLong_FromUnsignedLongLong(torn);
+}
+
+static PyObject *ring_reader_follow(RingReader *self, PyObject *args)
+{
+    PyObject *mapped;
+    unsigned long long capacity, base;
+    if (!PyArg_ParseTuple(args, "OKK", &mapped, &capacity, &base) || not_viewing(self) < 0)
+        return NULL;
+    if (self->view.obj == NULL)
+        return closed();
+    Py_buffer view;
+    channel_t channel;
+    Py_ssize_t slot_size = (Py_ssize_t)(8 * self->channel.slot_words);
+    if (open_channel(mapped, slot_size, capacity, false, &view, &channel) < 0)
+        return NULL;
+    PyBuffer_Release(&self->view);
+    self->view = view;
+    self->channel = channel;
+    self->lost += base - self->cursor;
+    self->cursor = base;
+    show_loss(self);
+    Py_RETURN_NONE;
 }
 
 static PyObject *ring_reader_commit(RingReader *self, PyObject *unused)
@@ -690,6 +815,8 @@ static PyObject *ring_reader_wait(RingReader *self, PyObject *const *args, Py_ss
         return NULL;
     if (self->view.obj == NULL)
         return closed();
+    if (not_viewing(self) < 0)
+        return NULL;
     wait.channel = self->channel;
     wait.cursor = self->cursor;
     Py_buffer mapping, row;
@@ -739,13 +866,21 @@ COUNTER(lost)
     }
 LOOK(published, PyLong_FromUnsignedLongLong, ring_end(&self->channel))
 LOOK(ready, PyBool_FromLong, ring_ready(&self->channel, self->cursor))
+LOOK(superseded, PyBool_FromLong, ring_superseded(&self->channel, self->cursor))
 LOOK(ended, PyBool_FromLong, ring_ended(&self->channel, self->cursor))
 LOOK(abandoned, PyBool_FromLong,
      load_acquire(self->channel.words + STATE) == STATE_ABANDONED)
 
 static PyMethodDef ring_reader_methods[] = {
     {"read", (PyCFunction)(void (*)(void))ring_reader_read, METH_FASTCALL,
-     "read(limit, up_to): a bytearray of the next records, or None; up_to may be None."},
+     "read(limit, up_to): a bytearray of the next records, or None; up_to may be None. The number "
+     "of records lost where that is to be raised."},
+    {"view", (PyCFunction)(void (*)(void))ring_reader_view, METH_O,
+     "view(limit): the slots of the next records, from and up to, or None; lost as with read."},
+    {"release", (PyCFunction)(void (*)(void))ring_reader_release, METH_NOARGS,
+     "End the view: how many of its oldest records were overtaken."},
+    {"follow", (PyCFunction)(void (*)(void))ring_reader_follow, METH_VARARGS,
+     "follow(mapped, capacity, base): go on in the next segment, behind the record base."},
     {"commit", (PyCFunction)(void (*)(void))ring_reader_commit, METH_NOARGS,
      "Say that everything read so far has been handled."},
     {"close", (PyCFunction)(void (*)(void))ring_reader_close, METH_NOARGS,
@@ -763,12 +898,14 @@ static PyGetSetDef ring_reader_getset[] = {
     {"published", (getter)ring_reader_published, NULL, "Records that may be read.", NULL},
     {"ready", (getter)ring_reader_ready, NULL, "A look is worth while.", NULL},
     {"ended", (getter)ring_reader_ended, NULL, "Closed, and all of it read.", NULL},
+    {"superseded", (getter)ring_reader_superseded, NULL, "To be followed, all of it read.", NULL},
     {"abandoned", (getter)ring_reader_abandoned, NULL, "The writer ended by an error.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot ring_reader_slots[] = {
-    {Py_tp_doc, "RingReader(mapped, slot_size, capacity, readers, index): one of many readers."},
+    {Py_tp_doc, "RingReader(mapped, slot_size, capacity, readers, index, when_lapped): one of many "
+                "readers."},
     {Py_tp_new, ring_reader_new},
     {Py_tp_dealloc, ring_reader_dealloc},
     {Py_tp_methods, ring_reader_methods},
@@ -1032,8 +1169,8 @@ static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **keep)
 static int add_layout(PyObject *module)
 {
     PyObject *layout = Py_BuildValue(
-        "{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "CLAIMED", CLAIMED, "PUBLISHED",
-        PUBLISHED, "STATE", STATE, "TAKEN", TAKEN, "FULL", FULL, "SLOTS_OFFSET", SLOTS * 8,
+        "{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "VERSION", LAYOUT_VERSION,
+        "CLAIMED", CLAIMED, "PUBLISHED", PUBLISHED, "STATE", STATE, "TAKEN", TAKEN, "FULL", FULL, "SLOTS_OFFSET", SLOTS * 8,
         "PARKED_OFFSET", PARKED_BYTES, "READER", READER_SIZE, "cursor", READER_CURSOR, "lapped",
         READER_LAPPED, "lost", READER_LOST, "bell", READER_BELL, "READERS_MAX", READERS_MAX);
     if (layout == NULL)
@@ -1050,6 +1187,10 @@ static int execute(PyObject *module)
         add_type(module, &writer_spec, NULL) < 0 ||
         add_type(module, &ring_reader_spec, NULL) < 0 ||
         add_type(module, &slot_reader_spec, NULL) < 0 || add_type(module, &watch_spec, NULL) < 0)
+        return -1;
+    if (PyModule_AddIntConstant(module, "OLDEST", LAPPED_OLDEST) < 0 ||
+        PyModule_AddIntConstant(module, "LATEST", LAPPED_LATEST) < 0 ||
+        PyModule_AddIntConstant(module, "RAISE", LAPPED_RAISE) < 0)
         return -1;
     return add_layout(module);
 }

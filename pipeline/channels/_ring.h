@@ -35,7 +35,7 @@ typedef _Atomic uint64_t word_t;
 enum { CLAIMED = 16, PUBLISHED = 32, STATE = 48, TAKEN = 64, FULL = 72, SLOTS = 80 };
 enum { PARKED_BYTES = 128, READER_SIZE = 128, READER_CURSOR = 24, READER_LAPPED = 32 };
 enum { READER_LOST = 40, READER_BELL = 48, READERS_MAX = 8 };
-enum { STATE_OPEN = 0, STATE_ABANDONED = 2 };
+enum { LAYOUT_VERSION = 2, STATE_OPEN = 0, STATE_ABANDONED = 2, STATE_SUPERSEDED = 3 };
 
 static inline uint64_t load_relaxed(const word_t *word)
 {
@@ -143,11 +143,16 @@ static inline uint64_t ring_first(const channel_t *channel, uint64_t cursor, uin
     return first < end ? first : end;
 }
 
-/* Copy `count` records behind the first `first`; return how many of the oldest are torn. */
-static inline uint64_t ring_copy(
-    const channel_t *channel, uint64_t first, uint64_t count, char *rows)
+/* The same for a reader that goes on with the newest record when it was overtaken. */
+static inline uint64_t ring_newest(const channel_t *channel, uint64_t cursor, uint64_t end)
 {
-    load_rows(channel, first, rows, count);
+    uint64_t first = ring_first(channel, cursor, end);
+    return cursor < first && first < end ? end - 1 : first;
+}
+
+/* Say, behind the loads of `count` records behind the first `first`, how many of them are torn. */
+static inline uint64_t ring_torn(const channel_t *channel, uint64_t first, uint64_t count)
+{
     /* Every load of a slot before the load of the claim. If one of them saw a word that the writer
      * stored behind its release fence, the claim before that fence is seen here (fence to fence),
      * and the record counts as torn. The *claimed* word: published would be a batch too late. */
@@ -156,12 +161,44 @@ static inline uint64_t ring_copy(
     return torn < count ? torn : count;
 }
 
+/* Copy `count` records behind the first `first`; return how many of the oldest are torn. */
+static inline uint64_t ring_copy(
+    const channel_t *channel, uint64_t first, uint64_t count, char *rows)
+{
+    load_rows(channel, first, rows, count);
+    return ring_torn(channel, first, count);
+}
+
+/* Return how many of `count` records behind the first `first` lie in one piece. They are looked at
+ * where they lie; ring_torn says afterwards which of them were not whole. */
+static inline uint64_t ring_in_one_piece(const channel_t *channel, uint64_t first, uint64_t count)
+{
+    uint64_t room = capacity_of(channel) - (first & channel->mask);
+    return count < room ? count : room;
+}
+
 /* True when the writer has closed the ring and everything in it was read. */
 static inline bool ring_ended(const channel_t *channel, uint64_t cursor)
 {
     /* State before published: the writer stores its last published, then (release) the state. Read
      * the other way round, the last records would be taken for read. */
-    return load_acquire(channel->words + STATE) != STATE_OPEN && ring_end(channel) == cursor;
+    uint64_t state = load_acquire(channel->words + STATE);
+    return state != STATE_OPEN && state != STATE_SUPERSEDED && ring_end(channel) == cursor;
+}
+
+/* True when another writer goes on elsewhere and everything here was read; ordered as above. */
+static inline bool ring_superseded(const channel_t *channel, uint64_t cursor)
+{
+    return load_acquire(channel->words + STATE) == STATE_SUPERSEDED && ring_end(channel) == cursor;
+}
+
+/* Store the last state, unless the next writer has marked the segment already. */
+static inline void ring_finish(const channel_t *channel, uint64_t state)
+{
+    uint64_t open = STATE_OPEN;
+    /* Release: behind the last published, see ring_ended. */
+    atomic_compare_exchange_strong_explicit(channel->words + STATE, &open, state,
+                                            memory_order_release, memory_order_relaxed);
 }
 
 static inline bool ring_ready(const channel_t *channel, uint64_t cursor)

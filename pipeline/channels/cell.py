@@ -57,5 +57,10 @@ class CellReader:
                 return row
             published = self._words[PUBLISHED]
 
+    @property
+    def superseded(self) -> bool:
+        """True when another writer goes on in a new cell of that name, or is about to."""
+        return self._segment.superseded
+
     def close(self) -> None:
         self._segment.close()

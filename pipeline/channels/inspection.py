@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from pipeline.channels.layout import (
     CLAIMED,
     PARKED_OFFSET,
@@ -32,7 +34,7 @@ class ReaderReport(NamedTuple):
     behind: int  # ticks published that it is not done with
     lapped: int  # times it was overtaken
     lost: int  # ticks it lost by that
-    waits: str  # "parked", "awake" or "gone"
+    waits: str  # "parked", "awake", "gone", or "DEAD": killed, and nobody has noticed yet
 
 
 class RingReport(NamedTuple):
@@ -86,15 +88,24 @@ def _readers(directory: Path, published: int) -> tuple[ReaderReport, ...]:
     finally:
         table.close()
     return tuple(
-        ReaderReport(
-            name=bytes(row["name"]).decode(),
-            pid=int(row["pid"]),
-            cursor=int(row["cursor"]),
-            behind=max(0, published - int(row["cursor"])),
-            lapped=int(row["lapped"]),
-            lost=int(row["lost"]),
-            waits="gone" if row["gone"] else "parked" if is_parked else "awake",
-        )
-        for row, is_parked in rows
-        if row["pid"]
+        _reader(directory, row, bool(is_parked), published) for row, is_parked in rows if row["pid"]
+    )
+
+
+def _reader(directory: Path, row: np.void, is_parked: bool, published: int) -> ReaderReport:
+    name, cursor = bytes(row["name"]).decode(), int(row["cursor"])
+    if row["gone"]:
+        waits = "gone"
+    elif not lock_is_held(lock_path(directory, name)):
+        waits = "DEAD"
+    else:
+        waits = "parked" if is_parked else "awake"
+    return ReaderReport(
+        name=name,
+        pid=int(row["pid"]),
+        cursor=cursor,
+        behind=max(0, published - cursor),
+        lapped=int(row["lapped"]),
+        lost=int(row["lost"]),
+        waits=waits,
     )

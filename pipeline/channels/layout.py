@@ -3,7 +3,7 @@
     0     HEADER: magic, version, kind, sizes, layout hash, epoch, owner      written once
     128   claimed    u64   records whose slots may be being written           the writer
     256   published  u64   records that may be read                           the writer
-    384   state      u64   OPEN, CLOSED or ABANDONED                          the writer
+    384   state      u64   State                                              it, or the next writer
     512   taken      u64   queue: records the reader is done with             the reader
     576   full       u64   queue: puts refused because it was full            the writer
     640   slots, each starting with ``seq`` (1 for the first record)          the writer
@@ -13,6 +13,11 @@ and the adjacent-line prefetcher does not join them.
 
 ``readers.ctl`` has the same header; its slots are READER rows, and the word at 128 holds one
 byte per reader, 1 while that reader is parked: a writer looks at eight readers with one load.
+
+Epochs: a segment that is created where one of its kind stands already is the next epoch of that
+name. A ring goes on counting: its first record is ``base`` + 1, where ``base`` is what the ring
+before had claimed. Seqs never go back over the epochs of a run, so that what a reader lost is one
+subtraction, however many of them it missed.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from enum import IntEnum
 import numpy as np
 
 MAGIC = b"TICKPIPE"
-VERSION = 1
+VERSION = 2
 
 HEADER = np.dtype(
     [
@@ -39,6 +44,7 @@ HEADER = np.dtype(
         ("monotonic_offset_ns", "<i8"),  # CLOCK_REALTIME minus CLOCK_MONOTONIC at creation
         ("pid", "<u4"),  # of the owner
         ("reserved", "<u4"),
+        ("base", "<u8"),  # seqs up to this were an earlier epoch's
     ]
 )
 
@@ -78,11 +84,13 @@ class Kind(IntEnum):
 
 
 class State(IntEnum):
-    """OPEN until the writer says otherwise; a writer that was killed says nothing."""
+    """OPEN until the writer says otherwise; a writer that was killed says nothing, and the next
+    one says it."""
 
     OPEN = 0
     CLOSED = 1  # it came to its end
     ABANDONED = 2  # it ended by an error
+    SUPERSEDED = 3  # another writer goes on in a new segment of that name, or is about to
 
 
 def layout_hash(slot: np.dtype[np.void]) -> int:

@@ -5,6 +5,8 @@
     RiskLine       reads ticks and signals, writes positions
     Watch          reads every heartbeat: supervisor and display
 
+``adapter`` has the end of a user's program that reads the ring beside them.
+
 Lockstep: strategy and risk commit what they have handled; risk reads no tick that the strategy
 has not committed, and the feed asks ``done`` before it publishes the next.
 """
@@ -13,7 +15,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +23,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.channels import Implementation, choose
+from pipeline.channels import choose
 from pipeline.channels.cell import CellReader
 from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
 from pipeline.channels.readers import Readers, ReaderSlot
+from pipeline.channels.ring import RingReader
 from pipeline.channels.rundir import (
     lock_path,
     open_readers,
@@ -33,15 +35,26 @@ from pipeline.channels.rundir import (
     wait_for,
     wait_for_owner,
 )
-from pipeline.channels.waiting import Bell, Callback, Waiting, Words
-from pipeline.records import HEARTBEAT, SIGNAL, TICK, ProcessState, positions_dtype
+from pipeline.channels.waiting import Callback, Waiting, Words
+from pipeline.records import (
+    CLOSE_REQUEST,
+    HEARTBEAT,
+    SIGNAL,
+    TICK,
+    Gap,
+    ProcessState,
+    WhenLapped,
+    positions_dtype,
+)
 from pipeline.settings import Mode, Settings
 
 FEED, STRATEGY, RISK = "feed", "strategy", "risk"
 ROLES = (FEED, STRATEGY, RISK)
 READER_NAMES = (STRATEGY, RISK)
+ADAPTER = "adapter"  # a reader more, where a user's program wants the ticks too
 
 TICKS, SIGNALS, POSITIONS = "ticks.ring", "signals.queue", "positions.cell"
+REQUESTS = "requests.cell"
 
 
 class _Line:
@@ -53,13 +66,14 @@ class _Line:
         self._failed = False
         self._channels = choose(settings.channels.implementation)
         self._readers = open_readers(self.directory, READER_NAMES, self._channels.Readers)
+        self._places = {name: self._readers.slot(name) for name in self._readers.names}
         self._lock = OwnerLock(lock_path(self.directory, role))
         self._beat = self._channels.CellWriter(self.directory / f"{role}.beat", HEARTBEAT)
         self._beat_row = np.zeros(1, HEARTBEAT)
         self._beat_row["pid"] = os.getpid()
         self.beat(ProcessState.STARTING)
 
-    def beat(self, state: ProcessState, **fields: int) -> None:
+    def beat(self, state: ProcessState, **fields: int | NDArray[np.void]) -> None:
         """Publish the heartbeat with the given counters; the others keep their last value."""
         row = self._beat_row
         row["state"] = state
@@ -67,6 +81,14 @@ class _Line:
         for name, value in fields.items():
             row[name] = value
         self._beat.publish(row)
+        self._bury_the_dead()
+
+    def _bury_the_dead(self) -> None:
+        """Declare readers gone whose process died and could not: nobody need wait for them."""
+        for role, slot in self._places.items():
+            lock = lock_path(self.directory, role)
+            if not slot.gone and slot.pid == lock_pid(lock) != 0 and not lock_is_held(lock):
+                slot.declare_gone()
 
     def __enter__(self) -> Self:
         return self
@@ -93,20 +115,23 @@ class FeedLine(_Line):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, FEED)
-        self._strategy = self._readers.slot(STRATEGY)
-        self._risk = self._readers.slot(RISK)
-        self._only_risk = self._readers.bells(RISK)
-        listeners = (STRATEGY,) if self.lockstep else READER_NAMES
+        self._strategy = self._places[STRATEGY]
+        # A run without risk was started for the adapter alone: then that one is waited for.
+        alone = ADAPTER in self._places and self._places[RISK].gone
+        self._last = self._places[ADAPTER if alone else RISK]
+        self._everybody = self._readers.bells(*self._places)
+        listeners = [name for name in self._places if not (self.lockstep and name == RISK)]
         self.ticks = self._channels.RingWriter(
             self.directory / TICKS,
             TICK,
             settings.channels.ring_capacity,
             self._readers.bells(*listeners),
         )
+        self._everybody.ring()  # who read the ring of a feed that died follows
 
     def wait_for_readers(self) -> None:
-        """Wait until strategy and risk have attached, so that neither misses the first tick."""
-        for slot in (self._strategy, self._risk):
+        """Wait until every reader has attached, so that none misses the first tick."""
+        for slot in self._places.values():
             wait_for(partial(self._has_attached, slot), f"{slot.name} to attach")
 
     def _has_attached(self, slot: ReaderSlot) -> bool:
@@ -116,38 +141,95 @@ class FeedLine(_Line):
 
     @property
     def done(self) -> bool:
-        """True when every reader has handled all that was published (lockstep)."""
-        if self._risk.cursor >= self.ticks.published or self._risk.gone:
+        """True when the last in the row, risk, has handled all that was published (lockstep)."""
+        if self._last.cursor >= self.ticks.published or self._last.gone:
             return True
-        if self._strategy.gone and self.ticks.bells is not self._only_risk:
-            self.ticks.bells = self._only_risk  # nobody else will wake risk any more
-            self._only_risk.ring()
+        if self._strategy.gone and self.ticks.bells is not self._everybody:
+            self.ticks.bells = self._everybody  # nobody else will wake risk any more
+            self._everybody.ring()
         return False
 
     def close(self) -> None:
         self.ticks.close(failed=self._failed)
-        self._only_risk.ring()
+        self._everybody.ring()
         super().close()
 
 
-class StrategyLine(_Line):
+class _ReaderLine(_Line):
+    """What strategy and risk share: the ticks, and a way to wait for them."""
+
+    ticks: RingReader
+
+    def __init__(self, settings: Settings, role: str, spin_bare: bool) -> None:
+        super().__init__(settings, role)
+        self._settings = settings
+        self._spin_bare = spin_bare
+        self._place = self._places[role]
+        self._bell = self._readers.bell(role)
+
+    def _attach(self, when_lapped: WhenLapped) -> None:
+        path = wait_for_owner(self.directory, TICKS, FEED)
+        self.ticks = self._channels.RingReader(path, TICK, self._place, when_lapped)
+        self.waiting = self._new_waiting()
+        self._place.take()
+
+    @property
+    def ready(self) -> bool:
+        """True when a look is worth while."""
+        raise NotImplementedError
+
+    @property
+    def watched(self) -> Words:
+        """The words that change when it becomes so."""
+        raise NotImplementedError
+
+    def idle(self) -> None:
+        """Wait as the settings say, after a turn without work."""
+        self.waiting.idle()
+
+    def follow(self) -> Gap | None:
+        """Go on with the ring of the next feed; None unless this one was read to its end."""
+        gap = self.ticks.follow() if self.ticks.superseded else None
+        if gap is not None:
+            self.waiting = self._new_waiting()  # the words to watch lie in another mapping
+        return gap
+
+    def _new_waiting(self) -> Waiting:
+        mode, ready = self._settings.waiting.mode, lambda: self.ready
+        if mode is Mode.CALLBACK:
+            return Callback(self._bell, ready)
+        if mode is Mode.ADAPTIVE:
+            spin_us = self._settings.waiting.adaptive_spin_us
+            return self._channels.adaptive(self._bell, ready, self.watched, spin_us)
+        return self._channels.poll(ready, self.watched, self._spin_bare)
+
+    def close(self) -> None:
+        self.ticks.close()
+        super().close()
+
+
+class StrategyLine(_ReaderLine):
     """The strategy's end."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, STRATEGY)
+    def __init__(self, settings: Settings, spin_bare: bool = False) -> None:
+        super().__init__(settings, STRATEGY, spin_bare)
         self._risk_bells = self._readers.bells(RISK)
         self.signals = self._channels.QueueWriter(
             self.directory / SIGNALS, SIGNAL, settings.channels.queue_capacity, self._risk_bells
         )
-        self._place = self._readers.slot(STRATEGY)
         self.positions = self._channels.CellReader(
             wait_for_owner(self.directory, POSITIONS, RISK),
             positions_dtype(len(settings.instruments)),
         )
-        self.ticks = self._channels.RingReader(
-            wait_for_owner(self.directory, TICKS, FEED), TICK, self._place
-        )
-        self._place.take()
+        self._attach(settings.strategy.when_lapped)
+
+    @property
+    def ready(self) -> bool:
+        return self.ticks.ready
+
+    @property
+    def watched(self) -> Words:
+        return self.ticks.watched
 
     def commit(self) -> None:
         """Say that all ticks read so far are handled and their signals are in the queue."""
@@ -155,37 +237,40 @@ class StrategyLine(_Line):
         if self.lockstep:
             self._risk_bells.ring()
 
-    def waiting(self, settings: Settings, spin_bare: bool) -> Waiting:
-        bell = self._readers.bell(STRATEGY)
-        ready, words = lambda: self.ticks.ready, self.ticks.watched
-        return _waiting(self._channels, settings, spin_bare, ready, bell, words)
-
     def close(self) -> None:
         self._place.declare_gone()
         self._risk_bells.ring()
         self.signals.close()
         self.positions.close()
-        self.ticks.close()
         super().close()
 
 
-class RiskLine(_Line):
+class RiskLine(_ReaderLine):
     """Risk's end."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, RISK)
+    def __init__(self, settings: Settings, spin_bare: bool = False) -> None:
+        super().__init__(settings, RISK, spin_bare)
         self.positions = self._channels.CellWriter(
             self.directory / POSITIONS, positions_dtype(len(settings.instruments))
         )
-        self._place = self._readers.slot(RISK)
-        self._strategy = self._readers.slot(STRATEGY)
+        self._strategy = self._places[STRATEGY]
         self.signals = self._channels.QueueReader(
             wait_for_owner(self.directory, SIGNALS, STRATEGY), SIGNAL
         )
-        self.ticks = self._channels.RingReader(
-            wait_for_owner(self.directory, TICKS, FEED), TICK, self._place
-        )
-        self._place.take()
+        self._requests: CellReader | None = None
+        self._requests_done = 0
+        self._attach(settings.risk.when_lapped)
+
+    def close_request(self) -> str | None:
+        """Return why the user's program wants every position closed, each request once."""
+        path = self.directory / REQUESTS
+        if self._requests is None and path.exists():
+            self._requests = self._channels.CellReader(path, CLOSE_REQUEST)
+        row = None if self._requests is None else self._requests.latest()
+        if row is None or int(row["seq"][0]) == self._requests_done:
+            return None
+        self._requests_done = int(row["seq"][0])
+        return bytes(row["reason"][0]).decode("utf-8", "replace")
 
     @property
     def _bound(self) -> int | None:
@@ -202,13 +287,17 @@ class RiskLine(_Line):
         self.ticks.commit()
 
     @property
+    def watched(self) -> Words:
+        return self.ticks.watched + self.signals.watched + self._strategy.watched
+
+    @property
     def ready(self) -> bool:
         if self.signals.waiting:
             return True
         if self._strategy.gone:  # then a closed ring is the end, and worth a look
             return self.ticks.ready
         newest = self._strategy.cursor if self.lockstep else self.ticks.published
-        return newest > self.ticks.cursor
+        return newest > self.ticks.cursor or self.ticks.superseded
 
     @property
     def ended(self) -> bool:
@@ -232,32 +321,13 @@ class RiskLine(_Line):
         """Ticks that the strategy lost by being lapped."""
         return self._strategy.lost
 
-    def waiting(self, settings: Settings, spin_bare: bool) -> Waiting:
-        bell = self._readers.bell(RISK)
-        words = self.ticks.watched + self.signals.watched + self._strategy.watched
-        return _waiting(self._channels, settings, spin_bare, lambda: self.ready, bell, words)
-
     def close(self) -> None:
         self._place.declare_gone()
+        if self._requests is not None:
+            self._requests.close()
         self.positions.close()
         self.signals.close()
-        self.ticks.close()
         super().close()
-
-
-def _waiting(
-    channels: Implementation,
-    settings: Settings,
-    spin_bare: bool,
-    ready: Callable[[], bool],
-    bell: Bell,
-    words: Words,
-) -> Waiting:
-    if settings.waiting.mode is Mode.CALLBACK:
-        return Callback(bell, ready)
-    if settings.waiting.mode is Mode.ADAPTIVE:
-        return channels.adaptive(bell, ready, words, settings.waiting.adaptive_spin_us)
-    return channels.poll(ready, words, spin_bare)
 
 
 class Watch:
@@ -272,6 +342,8 @@ class Watch:
         """Return the newest heartbeat of every role that has one, shape ``(1,)`` each."""
         for role in ROLES:
             path = self._directory / f"{role}.beat"
+            if role in self._cells and self._cells[role].superseded:
+                self._cells.pop(role).close()
             if role not in self._cells and path.exists():
                 self._cells[role] = CellReader(path, HEARTBEAT)
             if role in self._cells and (row := self._cells[role].latest()) is not None:

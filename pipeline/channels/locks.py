@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from pipeline.channels.segment import FILE_MODE
+from pipeline.channels.checks import FILE_MODE
 from pipeline.errors import AlreadyRunning, explain
 
 

@@ -27,7 +27,16 @@ from pipeline.channels.readers import Readers, ReaderSlot
 from pipeline.channels.ring import RingReader, RingWriter
 from pipeline.channels.segment import Segment, attach_segment, create_segment
 from pipeline.channels.waiting import PARK_SLICE_NS, Bell, Bells, Callback, Words
+from pipeline.records import WhenLapped
 
+_WORDS = ("CLAIMED", "PUBLISHED", "STATE", "TAKEN", "FULL")
+_NUMBERS = ("VERSION", "SLOTS_OFFSET", "PARKED_OFFSET", "READERS_MAX")
+_FIELDS = ("cursor", "lapped", "lost", "bell")
+_WHEN_LAPPED = {
+    WhenLapped.OLDEST: _native.OLDEST,
+    WhenLapped.LATEST: _native.LATEST,
+    WhenLapped.RAISE: _native.RAISE,
+}
 SPIN_SLICE_NS = 200_000  # a spinner looks at signals and heartbeat this often
 
 
@@ -35,13 +44,10 @@ def layout_differences() -> list[str]:
     """Return the names in layout.py that the extension was not compiled for, [] for none."""
     fields = READER.fields
     assert fields is not None
-    ours = {
-        name: fields[name][1] if name in fields else getattr(layout, name)
-        for name in _native.LAYOUT
-        if name != "READER"
-    }
+    ours = {name: int(getattr(layout, name)) for name in _WORDS + _NUMBERS}
+    ours |= {name: fields[name][1] for name in _FIELDS}
     ours["READER"] = READER.itemsize
-    return sorted(name for name, value in _native.LAYOUT.items() if ours[name] != value)
+    return sorted({name for name, _ in ours.items() ^ _native.LAYOUT.items()})
 
 
 def _of_core(name: str) -> Any:
@@ -63,6 +69,7 @@ class NativeRingWriter(RingWriter):
         self._segment = create_segment(path, Kind.RING, slot, capacity)
         self._core = _native.Writer(self._segment.mapped, slot, slot.itemsize, capacity)
         self.bells = bells
+        self._core.ring()  # whoever is parked on the ring before this one
         self.publish = self._core.publish  # type: ignore[method-assign, assignment]
 
     @property
@@ -90,28 +97,59 @@ class NativeRingReader(RingReader):
     ready: bool = _of_core("ready")
     ended: bool = _of_core("ended")
     abandoned: bool = _of_core("abandoned")
+    superseded: bool = _of_core("superseded")
 
-    def __init__(self, path: Path, slot: np.dtype[np.void], place: ReaderSlot) -> None:
-        self._segment = attach_segment(path, Kind.RING, slot)
-        self._slot = slot
-        self._nothing = np.zeros(0, slot)
+    def __init__(
+        self,
+        path: Path,
+        slot: np.dtype[np.void],
+        place: ReaderSlot,
+        when_lapped: WhenLapped = WhenLapped.OLDEST,
+    ) -> None:
+        segment = attach_segment(path, Kind.RING, slot)
+        self._open(segment, slot, place, when_lapped)
         self._core = _native.RingReader(
-            self._segment.mapped, slot.itemsize, self._segment.capacity, place.table, place.index
+            segment.mapped,
+            slot.itemsize,
+            segment.capacity,
+            place.table,
+            place.index,
+            _WHEN_LAPPED[when_lapped],
         )
         self.commit = self._core.commit  # type: ignore[method-assign]
+
+    def _go_on_in(self, segment: Segment) -> None:
+        self._core.follow(segment.mapped, segment.capacity, segment.base)
 
     def read(self, limit: int, up_to: int | None = None) -> NDArray[np.void]:
         assert limit > 0, f"limit {limit}"
         raw = self._core.read(limit, up_to)
-        return self._nothing if raw is None else np.frombuffer(raw, self._slot)
+        if raw is None:
+            return self._nothing
+        if isinstance(raw, int):
+            self._refuse_lap(raw)
+        return np.frombuffer(raw, self._slot)
+
+    def view(self, limit: int) -> NDArray[np.void]:
+        assert limit > 0, f"limit {limit}"
+        place = self._core.view(limit)
+        if place is None:
+            return self._nothing
+        if isinstance(place, int):
+            self._refuse_lap(place)
+        return self._segment.slots[place[0] : place[1]]
+
+    def release(self) -> int:
+        torn = self._core.release()
+        if torn and self._when_lapped is WhenLapped.RAISE:
+            self._refuse_lap(torn)
+        return torn
 
     def wait_for_rows(
         self, limit: int, spin_ns: int, yielding: bool = False, bell: Bell | None = None
     ) -> NDArray[np.void]:
         if not self._core.ready:
-            row = np.empty(
-                1, self._slot
-            )  # made now: when a tick is there, it only has to be filled
+            row = np.empty(1, self._slot)  # made before the tick is there, which then only fills it
             assert bell is None or isinstance(bell, NativeBell), bell
             place = None if bell is None else bell.core
             if self._core.wait(row, spin_ns, yielding, place, PARK_SLICE_NS):
@@ -212,8 +250,8 @@ class NativeBell(Bell):
         self.core = _native.Bell(readers.mapped, index)
         self.ring = self.core.ring  # type: ignore[method-assign]
 
-    def park(self, ready: Callable[[], bool], slice_ns: int = PARK_SLICE_NS) -> None:
-        self.core.park(ready, slice_ns)
+    def park(self, ready: Callable[[], bool], slice_ns: int = PARK_SLICE_NS) -> bool:
+        return self.core.park(ready, slice_ns)
 
     def close(self) -> None:
         self.core.close()

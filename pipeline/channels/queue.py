@@ -79,6 +79,11 @@ class QueueReader:
         """The words that change when there is something to take."""
         return ((self._segment.mapped, 8 * PUBLISHED),)
 
+    @property
+    def superseded(self) -> bool:
+        """True when another writer goes on in a new queue of that name, or is about to."""
+        return self._segment.superseded
+
     def take(self) -> NDArray[np.void]:
         """Return everything that waits, in order, and make its room free."""
         taken, published = self._words[TAKEN], self._words[PUBLISHED]

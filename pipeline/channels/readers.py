@@ -119,8 +119,13 @@ class Readers:
     def attach(cls, directory: Path) -> Self:
         return cls(attach_segment(directory / FILE_NAME, Kind.READERS, READER, writable=True))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The readers of this run."""
+        return tuple(bytes(name).decode() for name in self._segment.slots["name"] if name)
+
     def _index(self, name: str) -> int:
-        return [bytes(n).decode() for n in self._segment.slots["name"]].index(name)
+        return list(self.names).index(name)
 
     def slot(self, name: str) -> ReaderSlot:
         slot = ReaderSlot(self._segment, self._index(name))

@@ -126,16 +126,17 @@ def wait_for_owner(directory: Path, file_name: str, role: str) -> Path:
     A file that a dead process left is not it: the lock must be held, and by its creator.
     """
     path = directory / file_name
-    lock = lock_path(directory, role)
-
-    def created() -> bool:
-        header = peek_header(path)
-        if header is None or not lock_is_held(lock):
-            return False
-        return int(header["pid"]) == lock_pid(lock)
-
-    wait_for(created, f"{role} to create {path}")
+    wait_for(lambda: owner_created(path, role), f"{role} to create {path}")
     return path
+
+
+def owner_created(path: Path, role: str) -> bool:
+    """Tell whether ``path`` is there and its creator is the living process of ``role``."""
+    header = peek_header(path)
+    lock = lock_path(path.parent, role)
+    if header is None or not lock_is_held(lock):
+        return False
+    return int(header["pid"]) == lock_pid(lock)
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:

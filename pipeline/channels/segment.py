@@ -18,17 +18,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.channels.checks import FILE_MODE, check_file, check_header, check_words, refused
+from pipeline.channels.epochs import predecessor
 from pipeline.channels.layout import (
+    CLAIMED,
     HEADER,
     MAGIC,
+    PUBLISHED,
     SLOTS_OFFSET,
+    STATE,
     VERSION,
     Kind,
+    State,
     layout_hash,
 )
 from pipeline.errors import ChannelError, SegmentRefused, explain
 
-FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
 
@@ -39,13 +44,17 @@ class Segment:
     structured dtype field by field, which takes ten times as long.
     """
 
-    def __init__(self, path: Path, mapped: mmap.mmap, slot: np.dtype[np.void]) -> None:
+    def __init__(
+        self, path: Path, descriptor: int, mapped: mmap.mmap, slot: np.dtype[np.void]
+    ) -> None:
         self.path = path
         self.mapped = mapped
         header = np.frombuffer(mapped, HEADER, count=1)[0]
         self.capacity = int(header["capacity"])
         self.epoch = int(header["epoch"])
+        self.base = int(header["base"])
         self.pid = int(header["pid"])
+        self.identity = _identity(os.fstat(descriptor))
         self.words = memoryview(mapped).cast("B")[:SLOTS_OFFSET].cast("Q")
         self.slots: NDArray[np.void] = np.frombuffer(
             mapped, slot, count=self.capacity, offset=SLOTS_OFFSET
@@ -88,6 +97,24 @@ class Segment:
             raw += self._bytes[: end - self._length]
         return np.frombuffer(raw, self._slot)
 
+    @property
+    def superseded(self) -> bool:
+        """True when another segment has this name now, or is about to."""
+        return self.words[STATE] == State.SUPERSEDED
+
+    def check_whole(self) -> None:
+        """Raise SegmentRefused when the file was shortened or deleted behind our back.
+
+        A load beyond the end of a shortened file is SIGBUS, which kills the process before any
+        code could ask; this finds what was not touched yet, and what will never be written again.
+        """
+        size = self.mapped.size()
+        if size < len(self.mapped):
+            raise refused(self.path, f"has {size} bytes", f"it had {len(self.mapped)} when mapped")
+        # In this order: who replaces a segment marks it before the path is the new one's.
+        if _identity_of(self.path) != self.identity and not self.superseded:
+            raise refused(self.path, "was deleted or replaced", "it stays until its run has ended")
+
     def close(self) -> None:
         """Unmap. The file stays; deleting it is the run directory's business."""
         self.words.release()
@@ -112,25 +139,33 @@ def create_segment(
     """Create ``path`` with ``capacity`` slots and return it writable; slots are empty but for
     ``first_rows``.
 
-    The file appears complete or not at all; a file of that name from before is replaced, and
-    whoever has it mapped keeps it. Raises ChannelError when the memory is not there.
+    The file appears complete or not at all; a segment of that name from before is marked
+    SUPERSEDED and replaced, and whoever has it mapped keeps it. A ring goes on counting where the
+    ring before had claimed. Raises ChannelError when the memory is not there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)  # of a process that was killed here and had our pid
     size = SLOTS_OFFSET + slot.itemsize * capacity
     first = b"" if first_rows is None else first_rows.tobytes()
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE)
     try:
         _allocate(descriptor, size, path)
         mapped = mmap.mmap(descriptor, size)
-        mapped[: HEADER.itemsize] = _header(path, kind, slot, capacity)
         mapped[SLOTS_OFFSET : SLOTS_OFFSET + len(first)] = first
-        os.rename(temporary, path)
+        with predecessor(path, kind) as before:
+            base = before.base if kind is Kind.RING else 0
+            mapped[: HEADER.itemsize] = _header(before.epoch + 1, kind, slot, capacity, base)
+            segment = Segment(path, descriptor, mapped, slot)
+            if kind is Kind.RING:
+                segment.words[CLAIMED] = segment.words[PUBLISHED] = base
+            before.supersede()  # before the rename, see epochs.py
+            os.rename(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
     finally:
         os.close(descriptor)
-    return Segment(path, mapped, slot)
+    return segment
 
 
 def _allocate(descriptor: int, size: int, path: Path) -> None:
@@ -147,7 +182,7 @@ def _allocate(descriptor: int, size: int, path: Path) -> None:
         ) from None
 
 
-def _header(path: Path, kind: Kind, slot: np.dtype[np.void], capacity: int) -> bytes:
+def _header(epoch: int, kind: Kind, slot: np.dtype[np.void], capacity: int, base: int) -> bytes:
     assert capacity & (capacity - 1) == 0, f"capacity {capacity} is not a power of two"
     header = np.zeros(1, HEADER)
     header["magic"] = MAGIC
@@ -157,17 +192,12 @@ def _header(path: Path, kind: Kind, slot: np.dtype[np.void], capacity: int) -> b
     header["slot_size"] = slot.itemsize
     header["capacity"] = capacity
     header["layout_hash"] = layout_hash(slot)
-    header["epoch"] = _epoch_of(path) + 1
+    header["epoch"] = epoch
     header["created_ns"] = time.time_ns()
     header["monotonic_offset_ns"] = time.time_ns() - time.monotonic_ns()
     header["pid"] = os.getpid()
+    header["base"] = base
     return header.tobytes()
-
-
-def _epoch_of(path: Path) -> int:
-    """Return the epoch of the file that has this name now, 0 where there is none."""
-    header = peek_header(path)
-    return 0 if header is None else int(header["epoch"])
 
 
 def peek_header(path: Path) -> np.void | None:
@@ -195,63 +225,55 @@ def attach_segment(
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
-        raise _refused(path, f"cannot be opened: {error.strerror}", "it exists, no symlink") from (
+        raise refused(path, f"cannot be opened: {error.strerror}", "it exists, no symlink") from (
             error
         )
     try:
-        size = _check_file(path, os.fstat(descriptor))
-        _check_header(path, os.pread(descriptor, HEADER.itemsize, 0), size, kind, slot)
+        size = check_file(path, os.fstat(descriptor))
+        check_header(path, os.pread(descriptor, HEADER.itemsize, 0), size, kind, slot)
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        mapped = mmap.mmap(descriptor, size, access=access)
+        segment = Segment(path, descriptor, mmap.mmap(descriptor, size, access=access), slot)
     finally:
         os.close(descriptor)
-    return Segment(path, mapped, slot)
+    try:
+        check_words(path, kind, segment.words, segment.base)
+    except SegmentRefused:
+        segment.close()
+        raise
+    return segment
 
 
-def _check_file(path: Path, status: os.stat_result) -> int:
-    if not stat.S_ISREG(status.st_mode):
-        raise _refused(path, "is not a regular file", "segments are regular files")
-    if status.st_uid != os.getuid():
-        raise _refused(path, f"belongs to uid {status.st_uid}", f"the owner is uid {os.getuid()}")
-    mode = stat.S_IMODE(status.st_mode)
-    if mode != FILE_MODE:
-        raise _refused(path, f"has mode {mode:04o}", f"segments have mode {FILE_MODE:04o}")
-    if status.st_size < SLOTS_OFFSET:
-        raise _refused(path, f"has {status.st_size} bytes", f"the header is {SLOTS_OFFSET} bytes")
-    return status.st_size
+def attach_successor(old: Segment, slot: np.dtype[np.void]) -> Segment | None:
+    """Map the ring that has the path of ``old`` now; None while that is ``old``, or nothing.
 
-
-def _check_header(path: Path, raw: bytes, size: int, kind: Kind, slot: np.dtype[np.void]) -> None:
-    header = np.frombuffer(raw, HEADER)[0]
-    if header["magic"] != MAGIC:
-        raise _refused(path, f"starts with {raw[:8]!r}", f"segments start with {MAGIC!r}")
-    expected = {
-        "version": VERSION,
-        "kind": int(kind),
-        "header_len": SLOTS_OFFSET,
-        "slot_size": slot.itemsize,
-        "layout_hash": layout_hash(slot),
-    }
-    for name, value in expected.items():
-        if int(header[name]) != value:
-            raise _refused(path, f"has {name} {int(header[name])}", f"{name} is {value}")
-    capacity = int(header["capacity"])
-    if capacity < 1 or capacity & (capacity - 1):
-        raise _refused(path, f"has capacity {capacity}", "capacity is a power of two")
-    whole = SLOTS_OFFSET + capacity * slot.itemsize
-    if size != whole:
-        raise _refused(path, f"has {size} bytes", f"{capacity} slots make {whole} bytes")
-
-
-def _refused(path: Path, what: str, rule: str) -> SegmentRefused:
-    return SegmentRefused(
-        explain(
-            f"{path} {what}",
-            rule=rule,
-            cure="stop what uses this run directory, delete it, and start again "
-            "with one version of tickpipe",
-        )
+    Raises SegmentRefused also when it does not go on where ``old`` ended: one of the rings
+    between was deleted, and nobody can say what was lost.
+    """
+    identity = _identity_of(old.path)
+    if identity is None or identity == old.identity:
+        return None
+    segment = attach_segment(old.path, Kind.RING, slot)
+    if segment.epoch > old.epoch and segment.base >= old.words[PUBLISHED]:
+        return segment
+    base, epoch = segment.base, segment.epoch
+    segment.close()
+    raise refused(
+        old.path,
+        f"is of epoch {epoch} and goes on behind seq {base}",
+        f"it comes after epoch {old.epoch}, which ended with seq {old.words[PUBLISHED]}",
     )
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    try:
+        return _identity(path.lstat())
+    except FileNotFoundError:
+        return None
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """Return device and inode, which are not used again while a process has the file mapped."""
+    return status.st_dev, status.st_ino
 
 
 def make_private_directory(path: Path) -> None:
@@ -262,9 +284,9 @@ def make_private_directory(path: Path) -> None:
             directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         status = path.lstat()
     except PermissionError as error:
-        raise _refused(path, f"cannot be made: {error}", "we may write beside it") from None
+        raise refused(path, f"cannot be made: {error}", "we may write beside it") from None
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise _refused(path, "is not a directory of ours", f"it belongs to uid {os.getuid()}")
+        raise refused(path, "is not a directory of ours", f"it belongs to uid {os.getuid()}")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise SegmentRefused(
             explain(

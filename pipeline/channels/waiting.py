@@ -66,15 +66,21 @@ class Bell:
             ctypes.addressof(ctypes.c_uint32.from_buffer(readers.mapped, offset))
         )
 
-    def park(self, ready: Callable[[], bool], slice_ns: int = PARK_SLICE_NS) -> None:
-        """Sleep until rung, ``slice_ns`` at most; not at all if ``ready()`` already."""
+    def park(self, ready: Callable[[], bool], slice_ns: int = PARK_SLICE_NS) -> bool:
+        """Sleep until rung, ``slice_ns`` at most; not at all if ``ready()`` already.
+
+        Return False when the time ran out: with a slice that no writer is silent for, a wake-up
+        was lost.
+        """
+        code = 0
         self._word[0] = 0
         self._parked[0] = 1
         fence()
         if not ready():
             timeout = _Timespec(*divmod(slice_ns, 1_000_000_000))
-            _futex(self._address, _FUTEX_WAIT, 0, ctypes.byref(timeout))
+            code = _futex(self._address, _FUTEX_WAIT, 0, ctypes.byref(timeout))
         self._parked[0] = 0
+        return code != errno.ETIMEDOUT
 
     def ring(self) -> None:
         """Wake the reader if it is parked; ``fence`` must lie between the publish and this."""
@@ -87,14 +93,13 @@ class Bell:
         self._word.release()
 
 
-def _futex(address: ctypes.c_void_p, operation: int, value: int, timeout: object) -> None:
+def _futex(address: ctypes.c_void_p, operation: int, value: int, timeout: object) -> int:
+    """Return 0 or why it ended: EAGAIN (the bell was rung before we slept), EINTR, ETIMEDOUT."""
     result = _libc.syscall(_SYS_FUTEX, address, operation, value, timeout, None, 0)
-    if result < 0 and (code := ctypes.get_errno()) not in (
-        errno.EAGAIN,  # the bell was rung before we slept
-        errno.EINTR,
-        errno.ETIMEDOUT,
-    ):
+    code = ctypes.get_errno() if result < 0 else 0
+    if code not in (0, errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT):
         raise ChannelError(f"futex operation {operation} failed: {os.strerror(code)}")
+    return code
 
 
 class Bells:

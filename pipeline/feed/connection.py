@@ -42,6 +42,7 @@ class Connection:
             feed.reconnect_attempts_max, int(feed.reconnect_delay_seconds * 1e9)
         )
         self._socket: websocket.WebSocket | None = None
+        self._left = _NOTHING  # ticks of the last frame that were more than asked for
         self._failures = 0
         self._ever_connected = False
         self._retry_at_ns = 0
@@ -53,11 +54,16 @@ class Connection:
         self.outages = 0
 
     def receive(self, limit: int) -> NDArray[np.void]:
-        """Return the ticks of the next frame, possibly none; blocks for 50 ms at most.
+        """Return at most ``limit`` ticks of one frame, possibly none; blocks for 50 ms at most.
 
-        Connects when there is no connection and the time for it has come. Raises AuthRefused
-        and FeedLost. One frame is taken at a time, so ``limit`` only matters to recordings.
+        What a frame has beyond the limit comes with the next calls. Connects when there is no
+        connection and the time for it has come. Raises AuthRefused and FeedLost.
         """
+        rows = self._left if len(self._left) else self._next_frame()
+        self._left = rows[limit:]
+        return rows[:limit]
+
+    def _next_frame(self) -> NDArray[np.void]:
         if self.ended:
             return _NOTHING
         now_ns = monotonic_ns()
@@ -102,15 +108,15 @@ class Connection:
         self._next_ping_ns = self._last_inbound_ns + self._session.ping_interval_ns
         if silent_since_ns:
             outage_s = (self._last_inbound_ns - silent_since_ns) / 1e9
-            log.warning("connected again to %s after %.1f s", self._session.url, outage_s)
+            log.warning("connected again to %s after %.1f s", self._session.address, outage_s)
         else:
-            log.info("connected to %s", self._session.url)
+            log.info("connected to %s", self._session.address)
 
     def _keep_alive(self, socket: websocket.WebSocket, now_ns: int) -> None:
         silence_ns = now_ns - self._last_inbound_ns
         if silence_ns > self._feed.silence_seconds_max * 1e9:
             raise websocket.WebSocketException(f"nothing arrived for {silence_ns / 1e9:.0f} s")
-        if now_ns >= self._next_ping_ns:
+        if self._session.ping and now_ns >= self._next_ping_ns:
             self._next_ping_ns = now_ns + self._session.ping_interval_ns
             socket.send(self._session.ping)
 
@@ -159,7 +165,7 @@ class Connection:
         self._retry_at_ns = monotonic_ns() + pause_ns
         log.warning(
             "cannot connect to %s: %s; attempt %d, next in %.1f s",
-            self._session.url,
+            self._session.address,
             why,
             self._failures,
             pause_ns / 1e9,
@@ -168,9 +174,9 @@ class Connection:
     def _auth_refused(self, status: int) -> AuthRefused:
         return AuthRefused(
             explain(
-                f"{self._session.url} refused the login with HTTP {status}",
+                f"{self._session.address} refused the login with HTTP {status}",
                 rule=f"credentials = {self._feed.credentials!r} must be today's",
-                cure="log in again and renew the token; a token is valid until midnight",
+                cure="log in again and renew the token; it ends every day",
             )
         )
 
@@ -180,10 +186,10 @@ class Connection:
             attempts_max = f"an address that never answered is tried {self._failures} times"
         return FeedLost(
             explain(
-                f"{self._session.url}: {why}; gave up after {self._failures} attempts",
+                f"{self._session.address}: {why}; gave up after {self._failures} attempts",
                 rule=attempts_max,
                 cure="start `tickpipe simulate FILE` first, or correct feed.url"
-                if "127.0.0.1" in self._session.url
+                if "127.0.0.1" in self._session.address
                 else "check the network and the broker's status page",
             )
         )

@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import closing
-from time import monotonic_ns
+from time import monotonic_ns, time_ns
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.brokers.contract import MarketSession
+from pipeline.brokers.kite.session import KiteSession
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.brokers.recorded.session import Recording
 from pipeline.brokers.smartapi.session import SmartApiSession
 from pipeline.channels.line import FeedLine
 from pipeline.channels.waiting import PollYielding
 from pipeline.feed.connection import Connection
-from pipeline.records import ProcessState
+from pipeline.records import ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
+from pipeline.runtime.latency import Stages
 from pipeline.runtime.stopping import Stop, stop_on_signals
-from pipeline.settings import Settings, load_secrets
+from pipeline.settings import FeedSettings, Settings, load_secrets
 
 log = logging.getLogger("feed")
 
@@ -71,8 +74,13 @@ def open_source(settings: Settings) -> Source:
     if settings.feed.broker == "recorded":
         assert settings.feed.recording is not None, "checked when the settings were"
         return RecordedSource(Recording(read_ticks(settings.feed.recording, settings.instruments)))
-    secrets = load_secrets(settings.feed, os.environ)
-    return Connection(SmartApiSession(settings.feed, settings.instruments, secrets), settings.feed)
+    feed, secrets = settings.feed, load_secrets(settings.feed, os.environ)
+    session: MarketSession
+    if feed.broker == "kite":
+        session = KiteSession(feed, settings.instruments, secrets)
+    else:
+        session = SmartApiSession(feed, settings.instruments, secrets)
+    return Connection(session, feed)
 
 
 def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
@@ -83,26 +91,35 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
         FeedLine(settings) as line,
     ):
         line.wait_for_readers()
-        _carry(source, line, stop)
+        _carry(settings.feed, source, line, stop, _Times(is_live=_is_live(settings)))
     return ExitCode.OK
 
 
-def _carry(source: Source, line: FeedLine, stop: Stop) -> None:
+def _carry(
+    settings: FeedSettings, source: Source, line: FeedLine, stop: Stop, times: _Times
+) -> None:
     # In lockstep one tick is published at a time, so that it is stamped when it really leaves.
     limit = 1 if line.lockstep else RECEIVE_MAX
+    ticks_max = settings.ticks_max
     last = np.zeros(1, dtype=[("event", "<i8"), ("price", "<i8")])
 
     def work() -> int:
         if line.lockstep and not line.done:
             return 0
+        if line.ticks.published == ticks_max:
+            return 0
         rows = source.receive(limit)
+        if ticks_max is not None:
+            rows = rows[: ticks_max - line.ticks.published]
         if len(rows):
             line.ticks.publish(rows)
+            times.note(rows)
             last["event"] = rows["ts_event_ns"][-1]
             last["price"] = rows["price_e4"][-1]
         return len(rows)
 
     def beat(cycles: int) -> None:
+        times.set_clock()
         line.beat(
             ProcessState.RUNNING,
             cycles=cycles,
@@ -113,6 +130,7 @@ def _carry(source: Source, line: FeedLine, stop: Stop) -> None:
             duplicates=source.duplicates,
             refused=source.refused,
             outages=source.outages,
+            latency=times.stages.row(),
         )
 
     duty_cycle.run(
@@ -120,5 +138,37 @@ def _carry(source: Source, line: FeedLine, stop: Stop) -> None:
         idle=PollYielding().idle,
         stop=stop,
         beat=beat,
-        ended=lambda: source.ended and (line.done or not line.lockstep),
+        ended=lambda: (
+            (source.ended or line.ticks.published == ticks_max) and (line.done or not line.lockstep)
+        ),
     )
+
+
+class _Times:
+    """How late ticks are in the feed, measured at the last one of each batch.
+
+    The exchange's time says nothing about a day that is played again.
+    """
+
+    def __init__(self, *, is_live: bool) -> None:
+        self._is_live = is_live
+        self.stages = Stages(Stage.EXCHANGE_TO_FEED, Stage.FEED_TO_RING)
+        self._from_exchange = self.stages[Stage.EXCHANGE_TO_FEED]
+        self._to_ring = self.stages[Stage.FEED_TO_RING]
+        self.set_clock()
+
+    def set_clock(self) -> None:
+        """Look again how far CLOCK_REALTIME, which is corrected now and then, is ahead."""
+        self._ahead_ns = time_ns() - monotonic_ns()
+
+    def note(self, published: NDArray[np.void]) -> None:
+        received_ns = int(published["ts_recv_ns"][-1])
+        self._to_ring.add_one(monotonic_ns() - received_ns)
+        event_ns = int(published["ts_event_ns"][-1])
+        if self._is_live and event_ns:
+            self._from_exchange.add_one(received_ns + self._ahead_ns - event_ns)
+
+
+def _is_live(settings: Settings) -> bool:
+    feed = settings.feed
+    return feed.broker != "recorded" and feed.credentials != "simulator"

@@ -26,6 +26,11 @@ PARAMETER_HEADER = ("Parameter", "Value", "Formula")
 _MINUTE_NS = 60 * 1_000_000_000
 
 
+def results_files(folder: Path) -> set[Path]:
+    """Return the results files that are in ``folder``."""
+    return set(folder.glob("forward_test_results_*.csv"))
+
+
 def time_text(epoch_ns: int) -> str:
     """Return an exchange time as YYYY-mm-dd HH:MM:SS.fff+05:30."""
     seconds, rest_ns = divmod(epoch_ns, 1_000_000_000)

@@ -6,7 +6,8 @@ Some facts about it:
     An order id can be written once only, so no order is sent twice (I6).
     Money is TEXT in ₹, exact; prices are integers of 1/10 000 ₹; times are epoch ns.
     Refusals wait for the next transaction, at most REFUSALS_WAITING_MAX of them: a strategy that
-    is refused on every tick must not make the exits wait for the disk.
+    is refused on every tick must not make the exits wait for the disk. So do the times at which
+    orders were handed to the gateway: the transaction of their fills takes them along.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import astuple, dataclass, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,24 @@ from pipeline.risk.limits import Code, Refusal
 
 MEMORY = ":memory:"
 APPLICATION_ID = 0x7469636B  # "tick"
-VERSION = 1
+VERSION = 2
 REFUSALS_WAITING_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """When an order was handed to the gateway (CLOCK_MONOTONIC)."""
+
+    order_id: str
+    ts_sent_ns: int
+
 
 _SQL_TYPES = {"int": "INTEGER", "str": "TEXT", "Side": "TEXT", "Code": "TEXT", "Decimal": "TEXT"}
 _READERS: dict[str, Callable[[Any], Any]] = {"Side": Side, "Code": Code, "Decimal": Decimal}
 
 _RECORDS: dict[str, type[Any]] = {
     "orders": Order,
+    "sent": Sent,
     "fills": Fill,
     "trades": Trade,
     "refusals": Refusal,
@@ -74,6 +85,7 @@ class Ledger:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._refusals_waiting: list[Refusal] = []
+        self._sent_waiting: list[Sent] = []
 
     @classmethod
     def open(cls, path: Path | str) -> Ledger:
@@ -114,12 +126,13 @@ class Ledger:
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield
-            self._write_refusals()
+            self._write_waiting()
             self._database.execute("COMMIT")
         except BaseException:
             self._database.execute("ROLLBACK")
             raise
         self._refusals_waiting.clear()
+        self._sent_waiting.clear()
 
     # Writing ----------------------------------------------------------------------------------
 
@@ -135,6 +148,10 @@ class Ledger:
                     cure="restore the risk session from this ledger, or start a new one",
                 )
             ) from None
+
+    def handed_over(self, order_id: str, ts_sent_ns: int) -> None:
+        """Note when an order was handed to the gateway, for the next transaction to write."""
+        self._sent_waiting.append(Sent(order_id, ts_sent_ns))
 
     def filled(self, fill: Fill) -> None:
         self._insert("fills", fill)
@@ -161,11 +178,13 @@ class Ledger:
 
     def _write_now(self) -> None:
         with self.transaction():
-            pass  # the refusals that wait
+            pass  # what waits
 
-    def _write_refusals(self) -> None:
+    def _write_waiting(self) -> None:
         for refusal in self._refusals_waiting:
             self._insert("refusals", refusal)
+        for sent in self._sent_waiting:
+            self._insert("sent", sent)
 
     def _insert(self, table: str, record: Any) -> None:
         values = [str(v) if isinstance(v, Decimal) else v for v in astuple(record)]
@@ -183,6 +202,10 @@ class Ledger:
             (order, fills[order.order_id] if order.order_id in fills else [])
             for order in self._read("orders")
         ]
+
+    def times_sent(self) -> dict[str, int]:
+        """Return when each order was handed to the gateway, by order id."""
+        return {sent.order_id: sent.ts_sent_ns for sent in self._read("sent") + self._sent_waiting}
 
     def trades(self) -> list[Trade]:
         """Return every trade exactly as it was written, oldest first."""

@@ -7,12 +7,14 @@ it cannot explain ends it: it closes the position, exports the results and goes.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from time import monotonic_ns
 
+from pipeline.brokers.contract import Fill, Order, OrderGateway
 from pipeline.brokers.paper.orders import PaperGateway
-from pipeline.channels.line import STRATEGY, RiskLine, Watch
-from pipeline.records import IST, ProcessState
+from pipeline.channels.line import RISK, RiskLine, Watch
+from pipeline.records import IST, ProcessState, Stage
 from pipeline.results.files import write_results
 from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
@@ -22,7 +24,7 @@ from pipeline.risk.ledger import Ledger
 from pipeline.risk.session import RiskSession
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
-from pipeline.runtime.latency import LatencyWindow
+from pipeline.runtime.latency import Stages, measured
 from pipeline.runtime.stopping import Stop, stop_on_signals
 from pipeline.settings import Settings, e4
 
@@ -41,7 +43,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
         Ledger.open(results / f"ledger_{started:%Y%m%d_%H%M%S_%f}.sqlite") as ledger,
-        RiskLine(settings) as line,
+        RiskLine(settings, spin_bare) as line,
     ):
         ledger.settings_used(settings_rows(settings))
         shell = _Shell(settings, ledger, line)
@@ -49,7 +51,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
         try:
             duty_cycle.run(
                 shell.work,
-                idle=line.waiting(settings, spin_bare).idle,
+                idle=line.idle,
                 stop=stop,
                 beat=shell.beat,
                 ended=lambda: line.ended or shell.feed_died,
@@ -68,13 +70,23 @@ class _Shell:
         self._ledger = ledger
         self._line = line
         self._session = RiskSession(settings)
-        self._desk = Desk(self._session, ledger, PaperGateway(e4(settings.risk.slippage_points)))
-        self._latency = LatencyWindow()
+        self._stages = Stages(
+            Stage.FEED_TO_RISK, Stage.SIGNAL_TO_RISK, Stage.SIGNAL_TO_ORDER, Stage.TICK_TO_ORDER
+        )
+        self._handled = self._stages[Stage.FEED_TO_RISK]
+        self._arrived = self._stages[Stage.SIGNAL_TO_RISK]
+        paper = PaperGateway(e4(settings.risk.slippage_points))
+        gateway = StampingGateway(paper, ledger, self._stages)
+        self._desk = Desk(self._session, ledger, gateway)
         self._watch = Watch(settings.run_directory)
-        self._ticks = 0
+        self._ticks = self._feed_restarts = 0
         self._shown_version = -1
         self._last_tick_ns = 0
         self._silence_ns_max = int(settings.risk.silent_feed_seconds_max * 1e9)
+        # A feed that nobody starts again is dead at the first look.
+        patience_s = settings.risk.dead_feed_seconds_max if settings.feed_restarts_max else 0
+        self._dead_ns_max = int(patience_s * 1e9)
+        self._feed_seen_ns = monotonic_ns()
         self.feed_died = False
         self._show_positions()
 
@@ -83,27 +95,41 @@ class _Shell:
         ticks = line.read(READ_MAX)
         signals = line.signals.take()
         if not len(ticks) and not len(signals):
+            self._follow_the_feed()
             return 0
         now_ns = monotonic_ns()
         if len(ticks):
             self._last_tick_ns = int(ticks["ts_recv_ns"][-1])
+        if len(signals):
+            self._arrived.add(now_ns - signals["ts_signal_ns"])
         # In lockstep the tick is the clock: a slow machine must not let a signal expire.
         self._desk.on_ticks(ticks, signals, self._last_tick_ns if line.lockstep else now_ns)
         if self._session.version != self._shown_version:
             self._show_positions()
         line.commit()
-        self._latency.add(now_ns - ticks["ts_recv_ns"])
+        self._handled.add(monotonic_ns() - ticks["ts_recv_ns"])
         self._ticks += len(ticks)
         return len(ticks) + len(signals)
+
+    def _follow_the_feed(self) -> None:
+        gap = self._line.follow()
+        if gap is not None:
+            self._feed_restarts += 1
+            log.warning("another feed took over; %d ticks are lost", gap.lost)
 
     def _show_positions(self) -> None:
         self._shown_version = self._session.version
         self._line.positions.publish(self._session.positions_row())
 
     def beat(self, cycles: int) -> None:
+        """Look after what no tick tells, and say how things stand."""
+        self._line.ticks.check_whole()
         self._close_when_the_feed_is_silent()
+        self._close_when_asked()
+        self._say_how_things_stand(cycles)
+
+    def _say_how_things_stand(self, cycles: int) -> None:
         statistics = self._session.statistics()
-        p50_ns, p99_ns, max_ns = self._latency.percentiles()
         self._line.beat(
             ProcessState.RUNNING,
             cycles=cycles,
@@ -118,20 +144,28 @@ class _Shell:
             position=statistics.position,
             cash_e4=statistics.cash_e4,
             equity_e4=statistics.equity_e4,
-            latency_p50_ns=p50_ns,
-            latency_p99_ns=p99_ns,
-            latency_max_ns=max_ns,
+            latency=self._stages.row(),
         )
 
     def _close_when_the_feed_is_silent(self) -> None:
-        if not self._line.ticks.ready and not self._line.feed_alive:
+        now_ns = monotonic_ns()
+        if self._line.ticks.ready or self._line.feed_alive:
+            self._feed_seen_ns = now_ns
+        elif now_ns - self._feed_seen_ns > self._dead_ns_max:
             log.error("the feed is dead: closing every position and ending")
             self.feed_died = True
-        silence_ns = monotonic_ns() - self._last_tick_ns
+        silence_ns = now_ns - self._last_tick_ns
         silent = not self._line.lockstep and silence_ns > self._silence_ns_max
         if silent and self._last_tick_ns and not self._session.is_flat:
             log.error("no tick for %.0f s: closing every position", silence_ns / 1e9)
             self._desk.flatten(STALE_FEED)
+            self._show_positions()
+
+    def _close_when_asked(self) -> None:
+        reason = self._line.close_request()
+        if reason is not None:
+            log.info("asked to close every position: %s", reason)
+            self._desk.flatten(reason)
             self._show_positions()
 
     def reason_to_leave(self, stop: Stop) -> str:
@@ -163,7 +197,7 @@ class _Shell:
                 stamp=started,
             )
             self._show_positions()
-            self.beat(0)
+            self._say_how_things_stand(cycles=0)
             log.info("%d trades, results in %s", len(trades), path)
 
     def _facts(self, started: datetime, reason: str) -> list[tuple[str, str]]:
@@ -175,23 +209,36 @@ class _Shell:
             ("Mode", self._settings.waiting.mode + (", lockstep" if line.lockstep else "")),
             ("Data Source", source),
             ("Ticks", str(self._ticks)),
+            ("Feed Restarts", str(self._feed_restarts)),
             ("Laps", f"risk {line.ticks.lapped}, strategy {line.strategy_lapped}"),
-            ("Ticks Lost By Laps", f"risk {line.ticks.lost}, strategy {line.strategy_lost}"),
+            ("Ticks Lost", f"risk {line.ticks.lost}, strategy {line.strategy_lost}"),
             ("Signals", str(statistics.signals)),
             ("Refused Signals", str(statistics.refused)),
-            ("Tick To Signal", self._strategy_latency()),
-            ("Tick To Risk", _latency_text(*self._latency.percentiles())),
+            *self._latencies(),
         ]
 
-    def _strategy_latency(self) -> str:
-        beats = self._watch.latest()
-        if STRATEGY not in beats:
-            return "n/a (no heartbeat of the strategy)"
-        beat = beats[STRATEGY]
-        names = ("latency_p50_ns", "latency_p99_ns", "latency_max_ns")
-        return _latency_text(*(int(beat[name][0]) for name in names))
+    def _latencies(self) -> list[tuple[str, str]]:
+        """Return a row for each stage, those of feed and strategy from their last heartbeats."""
+        others = [beat for role, beat in self._watch.latest().items() if role != RISK]
+        latencies = measured(others) | self._stages.latencies()
+        return [(f"Latency {stage.title}", str(latencies[stage])) for stage in Stage]
 
 
-def _latency_text(p50_ns: int, p99_ns: int, max_ns: int) -> str:
-    shown = (f"{ns / 1_000:,.1f}" for ns in (p50_ns, p99_ns, max_ns))
-    return "p50 {} us, p99 {} us, max {} us".format(*shown)
+class StampingGateway:
+    """An OrderGateway that notes when each order is handed to the one behind it."""
+
+    def __init__(self, gateway: OrderGateway, ledger: Ledger, stages: Stages) -> None:
+        """Add to SIGNAL_TO_ORDER and TICK_TO_ORDER of ``stages``, and to ``ledger``."""
+        self._gateway = gateway
+        self._ledger = ledger
+        self._from_signal = stages[Stage.SIGNAL_TO_ORDER]
+        self._from_tick = stages[Stage.TICK_TO_ORDER]
+
+    def send(self, order: Order) -> Sequence[Fill]:
+        now_ns = monotonic_ns()
+        self._ledger.handed_over(order.order_id, now_ns)
+        if order.ts_signal_ns:
+            self._from_signal.add_one(now_ns - order.ts_signal_ns)
+        if order.ts_recv_ns:
+            self._from_tick.add_one(now_ns - order.ts_recv_ns)
+        return self._gateway.send(order)

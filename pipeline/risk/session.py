@@ -26,6 +26,7 @@ from pipeline.risk.rows import (
     INSTRUMENT,
     NO_TICK,
     PRICE,
+    RECEIVED,
     SEQ,
     TickRow,
     tick_of,
@@ -36,6 +37,16 @@ NO_ORDERS: tuple[Order, ...] = ()
 
 STRATEGY_SIGNAL = "Strategy Signal: "
 STRATEGY_FAILED = "NaN Threshold Exceeded"  # a CLOSE for this reason is shown without the prefix
+
+
+class Cause(NamedTuple):
+    """When what caused an order happened (CLOCK_MONOTONIC); 0 = nothing of the kind did."""
+
+    ts_recv_ns: int = 0  # the feed had the tick
+    ts_signal_ns: int = 0  # the strategy had decided
+
+
+NO_CAUSE = Cause()
 
 
 class RiskStatistics(NamedTuple):
@@ -159,7 +170,7 @@ class RiskSession:
         for exit in exits:
             quantity = min(exit.lots * lot_size, closable)
             closable -= quantity
-            orders.append(self._exit_order(position, quantity, exit.reason))
+            orders.append(self._exit_order(position, quantity, exit.reason, Cause(row[RECEIVED])))
         return orders
 
     def _facts(self, signal: SignalRow, now_ns: int) -> Facts:
@@ -183,7 +194,8 @@ class RiskSession:
         assert position is not None, "NOTHING_TO_CLOSE was checked"
         text = signal.text
         reason = text if text == STRATEGY_FAILED else STRATEGY_SIGNAL + text
-        return [self._exit_order(position, self._in_flight.closable(position), reason)]
+        closable = self._in_flight.closable(position)
+        return [self._exit_order(position, closable, reason, _cause(signal))]
 
     def _enter(self, signal: SignalRow, facts: Facts) -> Sequence[Order]:
         instrument = signal.instrument
@@ -196,12 +208,15 @@ class RiskSession:
             lots * self._lot_sizes[instrument],
             position_id,
             signal.text,
+            _cause(signal),
         )
         self._numbering.count(order, is_exit=False)
         self._in_flight.add(order, Delays.of(signal, facts.now_ns))
         return [order]
 
-    def _exit_order(self, position: Position, quantity: int, reason: str) -> Order:
+    def _exit_order(
+        self, position: Position, quantity: int, reason: str, cause: Cause = NO_CAUSE
+    ) -> Order:
         number, instrument = position.position_id, position.instrument
         order = self._order(
             self._numbering.exit_id(number, instrument, self._newest[EVENT]),
@@ -210,6 +225,7 @@ class RiskSession:
             quantity,
             number,
             reason,
+            cause,
         )
         self._numbering.count(order, is_exit=True)
         self._in_flight.add(order, NO_DELAYS)
@@ -223,6 +239,7 @@ class RiskSession:
         quantity: int,
         position_id: int,
         reason: str,
+        cause: Cause,
     ) -> Order:
         price_e4 = self._last[instrument][PRICE]
         assert price_e4 > 0, "an order needs a last price"
@@ -237,6 +254,8 @@ class RiskSession:
             reason=reason,
             tick_seq=self._newest[SEQ],
             ts_event_ns=self._newest[EVENT],
+            ts_recv_ns=cause.ts_recv_ns,
+            ts_signal_ns=cause.ts_signal_ns,
         )
 
     def _watch(self, position: Position, fill: Fill) -> None:
@@ -292,3 +311,7 @@ class RiskSession:
     def __repr__(self) -> str:
         state = f"halted={self.halted!r}" if self.halted else "trading"
         return f"<RiskSession {state} as_of_seq={self.as_of_seq} {self.book!r}>"
+
+
+def _cause(signal: SignalRow) -> Cause:
+    return Cause(signal.ts_recv_ns, signal.ts_signal_ns)

@@ -1,68 +1,153 @@
-"""Latencies of the newest ticks: raw nanoseconds on the tick path, percentiles at a heartbeat."""
+"""Latencies of a whole day: raw nanoseconds on the tick path, counted into buckets off it.
+
+A value waits as it is, which is one copy; when 1 024 wait, or somebody asks, they are counted
+into fixed buckets together. A bucket is 1/128 of its power of two wide: below 256 ns the count is
+exact, above it a percentile is at most 0.8 % too high and never too low. 58 kB for each stage,
+however long the day.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.records import LATENCY, Stage
 
-class LatencyWindow:
-    """The last ``size`` latencies in ns, the number ever added, and the largest ever.
+_WAITING_MAX = 1_024
+_BITS = 7
+_WIDTH = 1 << _BITS  # buckets in a power of two
+_BUCKETS = (64 - _BITS) * _WIDTH  # up to the largest int64
 
-    The maximum is taken over the whole window once each time it is full, so that adding only
-    copies.
-    """
+_PERCENTILES = ("50", "90", "99", "99.9")
+_THOUSANDTHS = np.array([500, 900, 990, 999])
 
-    def __init__(self, size: int = 8_192) -> None:
-        assert size > 0, size
-        self.count = 0
-        self._values = np.zeros(size, dtype=np.int64)
-        self._sorted = np.zeros(size, dtype=np.int64)
-        self._size = size
-        self._at = 0  # where the next one goes
-        self._filled = 0  # how many of _values mean something
+
+class Latency(NamedTuple):
+    """What a stage came to, ns; all 0 when nothing was measured. In the order of LATENCY."""
+
+    samples: int
+    p50_ns: int
+    p90_ns: int
+    p99_ns: int
+    p999_ns: int
+    max_ns: int
+
+    def __str__(self) -> str:
+        if not self.samples:
+            return "n/a (nothing measured)"
+        shown = [f"p{p} {ns / 1_000:,.1f}" for p, ns in zip(_PERCENTILES, self[1:], strict=False)]
+        return f"{', '.join(shown)}, max {self.max_ns / 1_000:,.1f} us of {self.samples:,}"
+
+
+assert Latency._fields == LATENCY.names
+
+NOTHING = Latency(0, 0, 0, 0, 0, 0)
+
+
+class LatencyHistogram:
+    """Every latency ever added, in buckets."""
+
+    def __init__(self) -> None:
+        self._waiting = np.zeros(_WAITING_MAX, np.int64)
+        self._at = 0  # where the next one waits
+        self._buckets = np.zeros(_BUCKETS, np.int64)
+        self._counted = 0
         self._max_ns = 0
 
+    @property
+    def count(self) -> int:
+        """How many were added."""
+        return self._counted + self._at
+
     def add_one(self, ns: int) -> None:
-        """Add one latency."""
-        if self._at == self._size:
-            self._start_over()
-        self._values[self._at] = ns
+        """Add one latency; one below 0 counts as 0."""
+        if self._at == _WAITING_MAX:
+            self._count_waiting()
+        self._waiting[self._at] = ns
         self._at += 1
-        self.count += 1
 
     def add(self, values_ns: NDArray[np.int64]) -> None:
-        """Add a batch, shape (n,), oldest first; it may be longer than the window."""
-        taken = 0
-        while taken < len(values_ns):
-            if self._at == self._size:
-                self._start_over()
-            part = values_ns[taken : taken + self._size - self._at]
-            self._values[self._at : self._at + len(part)] = part
-            self._at += len(part)
-            taken += len(part)
-        self.count += taken
+        """Add a batch, shape (n,); those below 0 count as 0."""
+        after = self._at + len(values_ns)
+        if after > _WAITING_MAX:
+            self._add_and_count(values_ns)
+            return
+        self._waiting[self._at : after] = values_ns
+        self._at = after
 
-    def percentiles(self) -> tuple[int, int, int]:
-        """Return p50 and p99 of the window (nearest rank) and the maximum of all, ns.
+    def _add_and_count(self, values_ns: NDArray[np.int64]) -> None:
+        for start in range(0, len(values_ns), _WAITING_MAX):
+            self._count_waiting()
+            self.add(values_ns[start : start + _WAITING_MAX])
 
-        Zeros when nothing was added yet.
-        """
-        filled = max(self._filled, self._at)
-        if not filled:
-            return 0, 0, 0
-        window = self._sorted[:filled]
-        window[:] = self._values[:filled]
-        p50, p99 = (filled * 50 + 99) // 100 - 1, (filled * 99 + 99) // 100 - 1
-        window.partition((p50, p99))
-        self._max_ns = max(self._max_ns, int(window[p99:].max()))
-        return int(window[p50]), int(window[p99]), self._max_ns
+    def latency(self) -> Latency:
+        """Return what all of them come to: percentiles by nearest rank, the maximum exact."""
+        self._count_waiting()
+        if not self._counted:
+            return NOTHING
+        ranks = -(-self._counted * _THOUSANDTHS // 1_000)
+        at = self._buckets.cumsum().searchsorted(ranks)
+        p50, p90, p99, p999 = np.minimum(_highest_in(at), self._max_ns).tolist()
+        return Latency(self._counted, p50, p90, p99, p999, self._max_ns)
 
-    def _start_over(self) -> None:
-        self._max_ns = max(self._max_ns, int(self._values.max()))
-        self._filled = self._size
+    def _count_waiting(self) -> None:
+        values = self._waiting[: self._at]
+        if not len(values):
+            return
+        np.maximum(values, 0, out=values)
+        self._max_ns = max(self._max_ns, int(values.max()))
+        np.add.at(self._buckets, _bucket_of(values), 1)
+        self._counted += self._at
         self._at = 0
 
     def __repr__(self) -> str:
-        p50, p99, highest = self.percentiles()
-        return f"<LatencyWindow of {self.count}: p50 {p50} ns, p99 {p99} ns, max {highest} ns>"
+        return f"<LatencyHistogram {self.latency()}>"
+
+
+def _bucket_of(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the bucket of each value, which is 0 or more: the leading 8 bits, and how many
+    follow."""
+    shifts: NDArray[np.int64] = np.frexp(values.astype(np.float64))[1].astype(np.int64)
+    np.maximum(shifts - (_BITS + 1), 0, out=shifts)
+    buckets: NDArray[np.int64] = (shifts << _BITS) + (values >> shifts)
+    return buckets
+
+
+def _highest_in(buckets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the largest value of each bucket."""
+    shifts = np.maximum((buckets >> _BITS) - 1, 0)
+    highest: NDArray[np.int64] = ((buckets - (shifts << _BITS) + 1) << shifts) - 1
+    return highest
+
+
+class Stages:
+    """The stages that one process measures."""
+
+    def __init__(self, *stages: Stage) -> None:
+        self._histograms = {stage: LatencyHistogram() for stage in stages}
+
+    def __getitem__(self, stage: Stage) -> LatencyHistogram:
+        return self._histograms[stage]
+
+    def latencies(self) -> dict[Stage, Latency]:
+        """Return what each stage has come to."""
+        return {stage: histogram.latency() for stage, histogram in self._histograms.items()}
+
+    def row(self) -> NDArray[np.void]:
+        """Return the heartbeat's ``latency``, shape ``(len(Stage),)``; 0 where another measures."""
+        row = np.zeros(len(Stage), LATENCY)
+        for stage, latency in self.latencies().items():
+            row[stage] = tuple(latency)
+        return row
+
+
+def measured(beats: Iterable[NDArray[np.void]]) -> dict[Stage, Latency]:
+    """Return what every stage has come to by the heartbeats of a run, each of shape ``(1,)``."""
+    latencies = dict.fromkeys(Stage, NOTHING)
+    for beat in beats:
+        rows = beat["latency"][0].tolist()
+        latencies |= {stage: Latency._make(rows[stage]) for stage in Stage if rows[stage][0]}
+    return latencies

@@ -21,6 +21,7 @@ _REASON_OF = {
     signal.SIGHUP: STOP_REQUESTED,
     signal.SIGINT: KEYBOARD_INTERRUPT,
 }
+STOP_SIGNALS = frozenset(_REASON_OF)
 STOP_RETURNCODES = frozenset(-number for number in _REASON_OF)  # of a child without handlers yet
 
 

@@ -1,6 +1,7 @@
 """What the user can set: ``options`` declares it, ``files`` and ``secrets`` read it."""
 
-from pipeline.settings.files import load_settings, parse_settings
+from pipeline.settings.files import check_settings, load_settings, mistaken, parse_settings
+from pipeline.settings.kinds import Section
 from pipeline.settings.options import (
     LOOPBACK_HOSTS,
     CapitalSettings,
@@ -11,7 +12,6 @@ from pipeline.settings.options import (
     PinningSettings,
     RiskSettings,
     RunSettings,
-    Section,
     SessionSettings,
     Settings,
     StrategySettings,
@@ -20,6 +20,7 @@ from pipeline.settings.options import (
 )
 from pipeline.settings.page import settings_page
 from pipeline.settings.secrets import (
+    LOGINS,
     SECRET_NAMES,
     SECRETS_PREFIX,
     SIMULATOR_SECRETS,
@@ -28,6 +29,7 @@ from pipeline.settings.secrets import (
 )
 
 __all__ = [
+    "LOGINS",
     "LOOPBACK_HOSTS",
     "SECRETS_PREFIX",
     "SECRET_NAMES",
@@ -46,9 +48,11 @@ __all__ = [
     "Settings",
     "StrategySettings",
     "WaitingSettings",
+    "check_settings",
     "e4",
     "load_secrets",
     "load_settings",
+    "mistaken",
     "parse_settings",
     "settings_page",
 ]

@@ -54,18 +54,32 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
 
 def parse_settings(table: Mapping[str, Any], source: str = "settings") -> Settings:
     """Check ``table`` (the shape of the TOML file) and return it frozen."""
+    settings, mistakes = check_settings(table, source)
+    if settings is None:
+        cure = f"correct the lines above, then `tickpipe check-config --config {source}`"
+        raise mistaken(source, mistakes, cure)
+    return settings
+
+
+def check_settings(table: Mapping[str, Any], source: str) -> tuple[Settings | None, list[str]]:
+    """Return the settings, or None and every mistake in ``table``. Raises SettingsError for a
+    secret in it."""
     _refuse_secrets(table, source)
     try:
-        return Settings.model_validate(table)
+        return Settings.model_validate(table), []
     except ValidationError as error:
-        mistakes = [_describe(problem) for problem in error.errors(include_url=False)]
-        raise SettingsError(
-            explain(
-                f"{source}: {len(mistakes)} mistake(s)\n" + "\n".join(f"  - {m}" for m in mistakes),
-                rule="every key is known, present and valid (docs/settings.md)",
-                cure=f"correct the lines above, then `tickpipe check-config --config {source}`",
-            )
-        ) from None
+        return None, [_describe(problem) for problem in error.errors(include_url=False)]
+
+
+def mistaken(source: str, mistakes: Sequence[str], cure: str) -> SettingsError:
+    """Return the error that lists ``mistakes``."""
+    return SettingsError(
+        explain(
+            f"{source}: {len(mistakes)} mistake(s)\n" + "\n".join(f"  - {m}" for m in mistakes),
+            rule="every key is known, present and valid (docs/settings.md)",
+            cure=cure,
+        )
+    )
 
 
 def _apply_override(table: dict[str, Any], override: str) -> None:

@@ -14,79 +14,29 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.errors import SettingsError, explain
-from pipeline.records import INSTRUMENTS_MAX, PRICE_SCALE
+from pipeline.records import INSTRUMENTS_MAX, PRICE_SCALE, WhenLapped
+from pipeline.settings.kinds import (
+    Exact,
+    LocalTime,
+    Number,
+    Parameter,
+    Price,
+    Section,
+    Switch,
+    Whole,
+    option,
+    strict_bool,
+)
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
-
-PRICE_MAX = Decimal(10**14)  # ₹; in e4 units it still fits 64 bits
-
-
-def _number(value: object) -> object:
-    if isinstance(value, str | bool):
-        raise ValueError("write a number, without quotes")
-    return value
-
-
-def _whole(value: object) -> object:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("write a whole number, without quotes or decimals")
-    return value
-
-
-def _exact(value: object) -> object:
-    """Read a TOML float as the decimal that was written: 0.05 is not 0.05000000000000000277.
-
-    A decimal in quotes is exact too and is taken.
-    """
-    return str(value) if isinstance(value, float) else value
-
-
-def _countable(rupees: Decimal) -> Decimal:
-    if rupees * PRICE_SCALE % 1 or abs(rupees) > PRICE_MAX:
-        raise ValueError(f"prices are whole 1/10 000 ₹, at most {PRICE_MAX} ₹")
-    return rupees
-
-
-def _local_time(value: object) -> object:
-    moment = time.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(moment, time) or moment.tzinfo is not None:
-        raise ValueError('write the local time, as "09:15"')
-    return moment
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
-Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Exact = Annotated[Decimal, BeforeValidator(_exact)]
-Price = Annotated[Exact, AfterValidator(_countable)]
-LocalTime = Annotated[time, BeforeValidator(_local_time)]
-
-
-def _scalar(value: object) -> object:
-    if not isinstance(value, str | int | float | bool):
-        raise ValueError("a parameter is text, a number, true or false")
-    return value
-
-
-def _strict_bool(value: object) -> object:
-    if not isinstance(value, bool):
-        raise ValueError("write true or false, without quotes")
-    return value
-
-
-Switch = Annotated[bool, BeforeValidator(_strict_bool)]
-Parameter = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
+_ADDRESSES = {
+    "smartapi": "wss://smartapisocket.angelone.in/smart-stream",
+    "kite": "wss://ws.kite.trade",
+}
 
 
 class Mode(StrEnum):
@@ -95,15 +45,6 @@ class Mode(StrEnum):
     POLL = "poll"
     CALLBACK = "callback"
     ADAPTIVE = "adaptive"
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def option(help: str, *, default: Any = ..., unit: str = "", **limits: Any) -> Any:
-    """Declare one setting. Without ``default`` the file must contain it."""
-    return Field(default, description=help, json_schema_extra={"unit": unit}, **limits)
 
 
 class Instrument(Section):
@@ -170,11 +111,23 @@ class RiskSettings(Section):
         "Paper fills are worse than the last price by this", unit="₹", ge=0
     )
     entry_price_max: Price = option("Refuse entries above", unit="₹", default=Decimal(10_000), gt=0)
+    when_lapped: WhenLapped = option(
+        "If risk is so late that the feed overwrote ticks it had not read: raise closes every "
+        "position and ends, latest goes on with the newest tick, oldest with the oldest there is",
+        default=WhenLapped.RAISE,
+    )
     signal_ttl_ms: Whole = option(
         "Refuse a signal whose tick is older than this", unit="ms", default=1_000, ge=1
     )
+    dead_feed_seconds_max: Number = option(
+        "With the feed dead for this long and no other one started, close every position and end "
+        "(stale_feed)",
+        unit="s",
+        default=10.0,
+        gt=0,
+    )
     silent_feed_seconds_max: Number = option(
-        "With the feed silent or dead for this long, close every position (stale_feed)",
+        "With no tick for this long, close every position (stale_feed)",
         unit="s",
         default=60.0,
         gt=0,
@@ -212,11 +165,16 @@ class StrategySettings(Section):
     )
     control_base_sl_green_ticks: Whole = option("How many then", ge=1)
     min_warmup_ticks: Whole = option("No signal before this tick", unit="ticks", ge=1)
-    noise_filter_enabled: Annotated[Literal[False], BeforeValidator(_strict_bool)] = option(
+    noise_filter_enabled: Annotated[Literal[False], BeforeValidator(strict_bool)] = option(
         "Not available; accepted for the guide's sake"
     )
     parameters: dict[str, Parameter] = option(
         "Parameters of your own strategy, under [strategy.parameters]", default={}
+    )
+    when_lapped: WhenLapped = option(
+        "If the strategy is so late that the feed overwrote ticks it had not read: latest goes on "
+        "with the newest tick, oldest with the oldest there is, raise stops the strategy",
+        default=WhenLapped.LATEST,
     )
     batch_max: Whole = option("Ticks read at once", unit="ticks", default=256, ge=1, le=65_536)
     failures_max: Whole = option(
@@ -233,10 +191,10 @@ class StrategySettings(Section):
 class FeedSettings(Section):
     """Where ticks come from."""
 
-    broker: Literal["smartapi", "recorded"] = option("The broker, or a recorded day")
+    broker: Literal["smartapi", "kite", "recorded"] = option("The broker, or a recorded day")
     url: str = option(
-        "WebSocket address (smartapi)",
-        default="wss://smartapisocket.angelone.in/smart-stream",
+        "WebSocket address; left out, the broker's own",
+        default="",
         pattern=r"^wss?://",
     )
     credentials: Literal["environment", "file", "simulator"] = option(
@@ -244,8 +202,15 @@ class FeedSettings(Section):
         default="environment",
     )
     secrets_file: Path | None = option("TOML file of mode 0600 (credentials = file)", default=None)
-    mode: Literal["ltp", "quote"] = option("What to subscribe to", default="quote")
+    mode: Literal["ltp", "quote", "full"] = option(
+        "What to subscribe to: the last price; with volume; with best bid and ask. "
+        "Kite sends the time in full only",
+        default="quote",
+    )
     recording: Path | None = option("Tick file to play (recorded)", default=None)
+    ticks_max: Whole | None = option(
+        "End after this many ticks; unset goes on", unit="ticks", default=None, ge=1
+    )
     connect_timeout_seconds: Number = option(
         "Give up one attempt after", unit="s", default=5.0, gt=0
     )
@@ -259,12 +224,30 @@ class FeedSettings(Section):
         "First pause between attempts; doubles up to 16 times this", unit="s", default=0.5, gt=0
     )
 
+    restarts_max: Whole = option(
+        "Times in a run that a feed which was killed or hung is started again; "
+        "never with a recording or in lockstep",
+        default=3,
+        ge=0,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _brokers_have_addresses(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or "url" in table or "broker" not in table:
+            return table
+        broker = table["broker"]
+        known = isinstance(broker, str) and broker in _ADDRESSES
+        return {**table, "url": _ADDRESSES[broker]} if known else table
+
     @model_validator(mode="after")
     def _sources_are_named(self) -> Self:
         if self.broker == "recorded" and self.recording is None:
             raise ValueError('broker = "recorded" needs recording = "FILE"')
         if self.credentials == "file" and self.secrets_file is None:
             raise ValueError('credentials = "file" needs secrets_file = "FILE"')
+        if self.broker == "recorded" and not self.url:
+            return self
         address = urlsplit(self.url)
         host, port = address.hostname, address.port  # port: ValueError above 65535
         if not host or port == 0 or address.username is not None:
@@ -384,12 +367,29 @@ class Settings(Section):
                 raise ValueError(f"{name} {', '.join(twice)} appears more than once")
         return rows
 
+    @field_validator("session")
+    @classmethod
+    def _hours_have_a_clock(cls, session: SessionSettings, info: ValidationInfo) -> SessionSettings:
+        feed = info.data["feed"] if "feed" in info.data else None
+        if session.gates and feed and feed.broker == "kite" and feed.mode != "full":
+            raise ValueError(
+                "gates = true needs the time of each tick, which Kite sends with "
+                f'feed.mode = "full" only, not "{feed.mode}"'
+            )
+        return session
+
     @property
     def run_directory(self) -> Path:
         """The directory of this run's shared memory."""
         if self.channels.directory is not None:
             return self.channels.directory
         return Path(f"/dev/shm/tickpipe-{os.getuid()}") / self.run.name
+
+    @property
+    def feed_restarts_max(self) -> int:
+        """How often the feed may be started again; a recording would begin anew."""
+        live = self.feed.broker != "recorded" and not self.channels.lockstep
+        return self.feed.restarts_max if live else 0
 
     @property
     def flat_time(self) -> time | None:

@@ -14,19 +14,30 @@ from typing import Any
 from pydantic import SecretStr
 
 from pipeline.errors import SettingsError, explain
-from pipeline.settings.options import FeedSettings, Section
+from pipeline.settings.kinds import Section
+from pipeline.settings.options import FeedSettings
 
-SECRET_NAMES = ("api_key", "client_code", "jwt", "feed_token")
+LOGINS = {
+    "smartapi": ("api_key", "client_code", "jwt", "feed_token"),
+    "kite": ("api_key", "access_token"),
+}
+SECRET_NAMES = tuple(dict.fromkeys(name for names in LOGINS.values() for name in names))
 SECRETS_PREFIX = "TICKPIPE_"
+
+_NONE = SecretStr("")
 
 
 class Secrets(Section):
-    """What the broker's login gave. Its repr is masked; read one with ``.get_secret_value()``."""
+    """What the broker's login gave; another broker's secrets are empty.
+
+    Its repr is masked; read one with ``.get_secret_value()``.
+    """
 
     api_key: SecretStr
-    client_code: SecretStr
-    jwt: SecretStr
-    feed_token: SecretStr
+    client_code: SecretStr = _NONE
+    jwt: SecretStr = _NONE
+    feed_token: SecretStr = _NONE
+    access_token: SecretStr = _NONE
 
 
 SIMULATOR_SECRETS = Secrets(
@@ -34,30 +45,35 @@ SIMULATOR_SECRETS = Secrets(
     client_code=SecretStr("SIM0001"),
     jwt=SecretStr("simulator-jwt"),
     feed_token=SecretStr("simulator-feed-token"),
+    access_token=SecretStr("simulator-access-token"),
 )
 
 
 def load_secrets(feed: FeedSettings, environment: Mapping[str, str]) -> Secrets:
-    """Return the credentials that ``feed`` names. Raises SettingsError without showing a value."""
+    """Return the credentials that ``feed`` names. Raises SettingsError without showing a value.
+
+    A recorded day needs none and must not ask.
+    """
     if feed.credentials == "simulator":
         return SIMULATOR_SECRETS
+    needed = LOGINS[feed.broker]
     if feed.credentials == "file":
         assert feed.secrets_file is not None, "checked when the settings were"
         found = _read_secrets_file(feed.secrets_file)
         place = str(feed.secrets_file)
     else:
-        found = {name: environment.get(SECRETS_PREFIX + name.upper(), "") for name in SECRET_NAMES}
+        found = {name: environment.get(SECRETS_PREFIX + name.upper(), "") for name in needed}
         place = "the environment"
-    missing = [name for name in SECRET_NAMES if not found.get(name)]
+    missing = [name for name in needed if not found.get(name)]
     if missing:
         raise SettingsError(
             explain(
                 f"{place} lacks {', '.join(missing)}",
-                rule=f"the broker's login needs {', '.join(SECRET_NAMES)}",
+                rule=f"the login of {feed.broker} needs {', '.join(needed)}",
                 cure=f"add them to {place}" if feed.credentials == "file" else _exports(missing),
             )
         )
-    return Secrets(**{name: SecretStr(str(found[name])) for name in SECRET_NAMES})
+    return Secrets(**{name: SecretStr(str(found[name])) for name in needed})
 
 
 def _exports(names: Sequence[str]) -> str:
@@ -81,6 +97,6 @@ def _read_secrets_file(path: Path) -> dict[str, Any]:
             explain(
                 f"{path}: {type(error).__name__}",
                 rule="a secrets file is readable TOML",
-                cure="see configs/live.example.toml",
+                cure="see configs/live.example.toml and configs/kite.example.toml",
             )
         ) from None

@@ -9,24 +9,56 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from pipeline.simulator.dialect import Modes
+
 _REQUEST_BYTES_MAX = 64 * 1024
 # A client may have megabytes unread in its socket at the end; closing waits until it has taken
 # them, because a socket closed before would lose them.
 _CLOSE_SECONDS_MAX = 600.0
+_HEARTBEAT_SECONDS = 1.0
+_SETTLED = b"settled"
 
 
 class Client:
-    """A WebSocket and what its other side subscribed to."""
+    """A WebSocket and what its other side subscribed to.
 
-    def __init__(self) -> None:
-        self.modes: dict[int, int] = {}  # by instrument
+    A client says in several messages what it wants. It is ``settled``, and gets ticks, when it has
+    answered a ping that was sent behind the answer to its first one: what it had sent by then has
+    been read, so no tick comes in a mode that was about to be changed.
+    """
+
+    def __init__(self, heartbeat: bytes, on_settled: Callable[[], None]) -> None:
+        """``heartbeat`` is sent when nothing else was for a second, unless it is empty."""
+        self._heartbeat = heartbeat
+        self._on_settled = on_settled
+        self.modes: Modes = {}
+        self.settled = False
+        self.position = 0  # the first tick that it has not been sent
+        self._frames_sent = 0
+        self._asked = False
         self._socket = web.WebSocketResponse(
-            compress=False, timeout=_CLOSE_SECONDS_MAX, max_msg_size=_REQUEST_BYTES_MAX
+            autoping=False,
+            compress=False,
+            timeout=_CLOSE_SECONDS_MAX,
+            max_msg_size=_REQUEST_BYTES_MAX,
         )
-        self.send = self._socket.send_bytes
         self.say = self._socket.send_str
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.Future()  # code and reason
         self._gone = asyncio.Event()
+
+    @property
+    def listens(self) -> bool:
+        return self.settled and bool(self.modes)
+
+    async def send(self, frame: bytes) -> None:
+        await self._socket.send_bytes(frame)
+        self._frames_sent += 1
+
+    async def settle(self) -> None:
+        """Ask, once, whether everything that the client wanted to say first has been read."""
+        if not self._asked:
+            self._asked = True
+            await self._socket.ping(_SETTLED)
 
     async def converse(
         self, request: web.Request, answer: Callable[[Client, str], Awaitable[None]]
@@ -44,12 +76,13 @@ class Client:
         return self._socket
 
     async def _answer_until_closed(self, answer: Callable[[Client, str], Awaitable[None]]) -> None:
-        reading = asyncio.create_task(self._read(answer))
+        reading, beating = map(asyncio.create_task, (self._read(answer), self._beat()))
         events: set[asyncio.Future[Any]] = {reading, self._ending}
         try:
             await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
         finally:
             reading.cancel()
+            beating.cancel()
         with suppress(asyncio.CancelledError):
             await reading  # raises what it raised
         if self._ending.done():
@@ -61,6 +94,19 @@ class Client:
             async for message in self._socket:
                 if message.type is WSMsgType.TEXT:
                     await answer(self, message.data)
+                elif message.type is WSMsgType.PING:
+                    await self._socket.pong(message.data)
+                elif message.type is WSMsgType.PONG and message.data == _SETTLED:
+                    self.settled = True
+                    self._on_settled()
+
+    async def _beat(self) -> None:
+        with suppress(ConnectionError):
+            while self._heartbeat:
+                sent = self._frames_sent
+                await asyncio.sleep(_HEARTBEAT_SECONDS)
+                if self._frames_sent == sent:
+                    await self.send(self._heartbeat)
 
     def end(self, code: int, reason: str) -> None:
         """Have a close frame sent behind everything that was sent."""

@@ -1,4 +1,4 @@
-"""SmartAPI's market data WebSocket as an exchange of our own would serve it.
+"""A broker's market data WebSocket as an exchange of our own would serve it.
 
 There is one play position. At a speed it follows the clock from the first subscription on, with
 or without listeners: who comes late or comes back gets the stream from where the clock is. At
@@ -9,33 +9,19 @@ there is none. What was missed, or lost in a broken connection, is gone, as at a
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
 from aiohttp import web
 from numpy.typing import NDArray
 
-from pipeline.brokers.smartapi.session import auth_headers
-from pipeline.brokers.smartapi.wire import instrument_key, is_exact
-from pipeline.errors import TickFileError, explain
-from pipeline.records import PRICE_SCALE
-from pipeline.settings import SIMULATOR_SECRETS, Instrument
 from pipeline.simulator.client import Client
-from pipeline.simulator.playing import Frames, Playhead
-from pipeline.simulator.requests import (
-    TOKENS_MAX,
-    Request,
-    parse_request,
-    too_many_frame,
-    unknown_tokens_frame,
-)
+from pipeline.simulator.dialect import Dialect
+from pipeline.simulator.playing import Playhead
 
 log = logging.getLogger("simulator")
 
-PATH = "/smart-stream"
 CLOSE_NORMAL = 1000
 CLOSE_GOING_AWAY = 1001
 END_OF_RECORDING = "end of recording"
@@ -49,27 +35,24 @@ class Exchange:
     def __init__(
         self,
         ticks: NDArray[np.void],
-        instruments: Sequence[Instrument],
+        dialect: Dialect,
         *,
         speed: float | None,
         wait_for: int = 1,
     ) -> None:
         """Play at ``speed`` times real time, None as fast as it is taken, once ``wait_for``
-        clients have subscribed. Raises TickFileError for prices that a frame cannot hold."""
+        clients have subscribed."""
         assert len(ticks), "a recording has at least one tick"
-        keys = [instrument_key(row) for row in instruments]
-        _refuse_inexact(ticks, keys)
         self.app = web.Application()
-        self.app.router.add_get(PATH, self._smart_stream)
+        self.app.router.add_get(dialect.path, self._serve)
+        self.path = dialect.path
         self.frames_sent = 0
-        self._instrument_of = {key: index for index, key in enumerate(keys)}
-        self._instrument_at: list[int] = ticks["instrument"].tolist()
-        self._frames = Frames(ticks, keys)
+        self._dialect = dialect
         self._playhead = Playhead(ticks, speed)
         self._wait_for = wait_for
         self._clients: set[Client] = set()
-        self._enough = asyncio.Event()  # subscribed clients to start with
-        self._somebody = asyncio.Event()  # is subscribed now
+        self._enough = asyncio.Event()  # clients that listen to start with
+        self._somebody = asyncio.Event()  # listens now
 
     # Playing ---------------------------------------------------------------------------------
 
@@ -93,27 +76,25 @@ class Exchange:
         if start == stop:
             await asyncio.sleep(playhead.wait_s(now_s))
             return
-        listeners = [client for client in self._clients if client.modes]
+        listeners = [client for client in self._clients if client.listens]
         reached = [await self._send(client, start, stop) for client in listeners]
         playhead.position = stop if playhead.paced else max(reached, default=start)
         await asyncio.sleep(0)
 
     async def _send(self, client: Client, start: int, stop: int) -> int:
         """Send ``client`` its frames and return the first position that it was not sent."""
-        modes, send = client.modes, client.send
-        for position in range(start, stop):
-            if not modes:
-                return position
-            mode = modes.get(self._instrument_at[position])
-            if mode is None:
-                continue
+        client.position = start
+        for frame, position in self._dialect.frames(client.modes, start, stop):
             try:
-                await send(self._frames.frame(mode, position))
+                await client.send(frame)
             except ConnectionError:
                 self._forget(client)
-                return position
+                break
+            client.position = position
             self.frames_sent += 1
-        return stop
+        if client.listens:
+            client.position = stop
+        return client.position
 
     async def leave(self, seconds_max: float) -> None:
         """Close every connection, in bounded time even where nobody reads."""
@@ -129,13 +110,12 @@ class Exchange:
 
     # Serving ---------------------------------------------------------------------------------
 
-    async def _smart_stream(self, request: web.Request) -> web.StreamResponse:
-        refused = _refused_header(request.headers)
-        if refused:
-            log.warning("login refused: %s is missing or wrong", refused)
-            answer = {"errorCode": "AG8001", "message": f"{refused} is missing or wrong"}
-            return web.json_response(answer, status=401)
-        client = Client()
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        refusal = self._dialect.refusal(request.headers, request.query)
+        if refusal is not None:
+            log.warning("login refused: %s", refusal.why)
+            return web.json_response(refusal.body, status=refusal.status)
+        client = Client(self._dialect.heartbeat, self._count_listeners)
         self._clients.add(client)
         try:
             return await client.converse(request, self._answer)
@@ -143,34 +123,19 @@ class Exchange:
             self._forget(client)
 
     async def _answer(self, client: Client, text: str) -> None:
-        if text == "ping":
-            await client.say("pong")
-            return
-        request = parse_request(text)
-        if isinstance(request, str):
-            await client.say(request)
-            return
-        error = self._apply(client, request)
-        if error:
-            await client.say(error)
+        before = len(client.modes)
+        position = max(client.position, self._playhead.position)
+        texts, frames = self._dialect.answer(text, client.modes, position)
+        for answer in texts:
+            await client.say(answer)
+        for frame in frames:
+            await client.send(frame)
+        if len(client.modes) != before:
+            log.info("a client listens to %d instrument(s)", len(client.modes))
+            await client.settle()
+            self._count_listeners()
         if self._playhead.ended:
             client.end(CLOSE_NORMAL, END_OF_RECORDING)
-
-    def _apply(self, client: Client, request: Request) -> str:
-        """Change what ``client`` gets; return the error frame to send, or nothing."""
-        known = [key for key in request.keys if key in self._instrument_of]
-        unknown = [key for key in request.keys if key not in self._instrument_of]
-        indexes = {self._instrument_of[key] for key in known}
-        if not request.subscribes:
-            for index in indexes:
-                client.modes.pop(index, None)
-        elif len(indexes | client.modes.keys()) > TOKENS_MAX:
-            return too_many_frame(request, len(indexes | client.modes.keys()))
-        else:
-            client.modes.update(dict.fromkeys(indexes, request.params.mode))
-        log.info("a client listens to %d instrument(s)", len(client.modes))
-        self._count_listeners()
-        return unknown_tokens_frame(request, unknown) if unknown else ""
 
     def _forget(self, client: Client) -> None:
         client.modes.clear()
@@ -178,34 +143,10 @@ class Exchange:
         self._count_listeners()
 
     def _count_listeners(self) -> None:
-        count = sum(bool(client.modes) for client in self._clients)
+        count = sum(client.listens for client in self._clients)
         if count >= self._wait_for:
             self._enough.set()
         if count:
             self._somebody.set()
         else:
             self._somebody.clear()
-
-
-def _refused_header(headers: Mapping[str, str]) -> str:
-    """Return the name of the first header that is not the simulator's, or nothing."""
-    for name, expected in auth_headers(SIMULATOR_SECRETS).items():
-        if name not in headers:
-            return name
-        found = headers[name].encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(found, expected.encode()):
-            return name
-    return ""
-
-
-def _refuse_inexact(ticks: NDArray[np.void], keys: Sequence[tuple[int, bytes]]) -> None:
-    wrong = np.flatnonzero(~is_exact(ticks, keys))
-    if len(wrong):
-        price = int(ticks["price_e4"][wrong[0]]) / PRICE_SCALE
-        raise TickFileError(
-            explain(
-                f"tick {wrong[0] + 1} has the price {price} ₹",
-                rule="SmartAPI sends whole paise, except in currency derivatives",
-                cure="replay the file instead: `tickpipe replay FILE`",
-            )
-        )

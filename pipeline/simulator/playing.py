@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.smartapi.wire import MODE_LTP, MODE_QUOTE, encode_ltp, encode_quote
-
-_BLOCK_TICKS = 1_024  # encoded at once: 1/10 ms of work, 1/8 MB of memory
+_BLOCK_TICKS = 1_024  # encoded at once: about a millisecond of work, 1/2 MB of memory
 
 
-class Frames:
-    """The frame of each tick in each mode, encoded a block at a time.
+class Packets:
+    """The packet of each tick in each mode, encoded a block at a time."""
 
-    Sequence numbers are the ticks' places in the recording, 1 for the first, so that a client
-    that comes back sees them go on, whatever it missed.
-    """
-
-    def __init__(self, ticks: NDArray[np.void], keys: Sequence[tuple[int, bytes]]) -> None:
+    def __init__(
+        self,
+        ticks: NDArray[np.void],
+        encode: Callable[[str, NDArray[np.void], int], Sequence[bytes]],
+    ) -> None:
+        """``encode`` takes a mode, ticks, and the position of the first of them."""
         self._ticks = ticks
-        self._keys = keys
-        self._blocks = {MODE_LTP: (-1, b"", 0), MODE_QUOTE: (-1, b"", 0)}
+        self._encode = encode
+        self._blocks: dict[str, tuple[int, Sequence[bytes]]] = {}
 
-    def frame(self, mode: int, position: int) -> bytes:
-        """Return the frame of the tick at ``position``, counted from 0."""
+    def packet(self, mode: str, position: int) -> bytes:
+        """Return the packet of the tick at ``position``, counted from 0."""
         block, offset = divmod(position, _BLOCK_TICKS)
-        number, data, size = self._blocks[mode]
+        number, packets = self._blocks[mode] if mode in self._blocks else (-1, ())
         if number != block:
-            number, data, size = self._blocks[mode] = self._encoded(mode, block)
-        return data[offset * size : (offset + 1) * size]
-
-    def _encoded(self, mode: int, block: int) -> tuple[int, bytes, int]:
-        encode = encode_ltp if mode == MODE_LTP else encode_quote
-        start = block * _BLOCK_TICKS
-        packets = encode(self._ticks[start : start + _BLOCK_TICKS], self._keys, start + 1)
-        return block, packets.tobytes(), packets.itemsize
+            start = block * _BLOCK_TICKS
+            packets = self._encode(mode, self._ticks[start : start + _BLOCK_TICKS], start)
+            self._blocks[mode] = block, packets
+        return packets[offset]
 
 
 class Playhead:

@@ -20,11 +20,17 @@ from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.stopping import Stop, stop_on_signals
 from pipeline.settings import LOOPBACK_HOSTS, Instrument
-from pipeline.simulator.exchange import PATH, Exchange
+from pipeline.simulator.exchange import Exchange
+from pipeline.simulator.kite import KiteDialect
+from pipeline.simulator.smartapi import SmartApiDialect
 
 log = logging.getLogger("simulator")
 
 DEFAULT_PORT = 8765
+DIALECTS: dict[str, type[SmartApiDialect | KiteDialect]] = {
+    "smartapi": SmartApiDialect,
+    "kite": KiteDialect,
+}
 
 # What the kernel holds for a client is lost when its connection breaks, and at full speed runs
 # ahead of what the client has read, so it is kept small.
@@ -38,6 +44,7 @@ def run(
     ticks: NDArray[np.void],
     instruments: Sequence[Instrument],
     *,
+    broker: str = "smartapi",
     port: int = DEFAULT_PORT,
     speed: float | None = 1.0,
     wait_for: int = 1,
@@ -49,6 +56,7 @@ def run(
         run_simulator(
             ticks,
             instruments,
+            broker=broker,
             port=port,
             speed=speed,
             wait_for=wait_for,
@@ -63,6 +71,7 @@ def run_simulator(
     ticks: NDArray[np.void],
     instruments: Sequence[Instrument],
     *,
+    broker: str = "smartapi",
     host: str = "127.0.0.1",
     port: int,
     speed: float | None,
@@ -73,14 +82,16 @@ def run_simulator(
 ) -> int:
     """Play ``ticks`` over a WebSocket and return how many frames were sent.
 
-    ``port`` 0 takes a free one; ``ready`` is told which, once clients can connect. ``speed`` is
-    times real time, None as fast as the clients take it. Playing starts when ``wait_for`` clients
-    have subscribed. With ``keep`` the end of the recording does not end the simulator: who
-    subscribes then is told that the recording ended. Raises PortInUse, UsageError for an address
-    that cannot be listened on, TickFileError for prices that a frame cannot hold.
+    ``broker`` is whose protocol is spoken. ``port`` 0 takes a free one; ``ready`` is told which,
+    once clients can connect. ``speed`` is times real time, None as fast as the clients take it.
+    Playing starts when ``wait_for`` clients have subscribed. With ``keep`` the end of the
+    recording does not end the simulator: who subscribes then is told that the recording ended.
+    Raises PortInUse, UsageError for an address that cannot be listened on, TickFileError for what
+    the broker's packets cannot hold, SettingsError for instruments that the broker cannot have.
     """
     _check(host, port, speed)
-    exchange = Exchange(ticks, instruments, speed=speed, wait_for=wait_for)
+    dialect = DIALECTS[broker](ticks, instruments)
+    exchange = Exchange(ticks, dialect, speed=speed, wait_for=wait_for)
     asyncio.run(_serve(exchange, host, port, keep, ready, stop))
     return exchange.frames_sent
 
@@ -99,7 +110,7 @@ async def _serve(
         listener = _listen(host, port)
         port = listener.getsockname()[1]
         await web.SockSite(runner, listener).start()
-        log.info("listening on ws://%s:%d%s", host, port, PATH)
+        log.info("listening on ws://%s:%d%s", host, port, exchange.path)
         if ready is not None:
             ready(port)
         await _play(exchange, keep, stop)

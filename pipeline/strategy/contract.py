@@ -1,4 +1,4 @@
-"""What a strategy author writes against: Strategy, Tick, Signal, Position.
+"""What a strategy author writes against: Strategy, Tick, Signal, Position, Gap.
 
     class Breakout(Strategy):
         def __init__(self, settings: StrategySettings) -> None:
@@ -14,11 +14,15 @@ A strategy decides; it never sends orders and cannot stop an exit. Its clock is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from pipeline.records import IST, PRICE_SCALE, Action
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.records import IST, PRICE_SCALE, Action, Gap
 from pipeline.settings import Instrument, StrategySettings
 
 
@@ -68,6 +72,10 @@ class Tick(NamedTuple):
     def get(self, name: str, default: Any = None) -> Any:
         """Return the field ``name`` as the guide's dictionary ticks did."""
         return getattr(self, name, default)
+
+    def __contains__(self, key: object) -> bool:
+        """Tell whether there is a field of the guide's name: ``"timestamp" in tick``."""
+        return hasattr(self, key) if isinstance(key, str) else tuple.__contains__(self, key)
 
     def __getitem__(self, key: Any) -> Any:
         """Return a field by the guide's name (``tick["price"]``) or by position."""
@@ -133,10 +141,13 @@ FLAT = Position()
 
 
 class Strategy:
-    """Subclass it and write ``on_tick``. One object serves every instrument of the run."""
+    """Subclass it and write ``on_tick`` or ``on_batch``. One object serves every instrument."""
 
     position: Position = FLAT
     """What is held in the instrument that the call is about; set before every call."""
+
+    positions: Sequence[Position] = ()
+    """What is held in each instrument of the run, in settings order; always up to date."""
 
     def __init__(self, settings: StrategySettings) -> None:
         """Take the [strategy] section; your own values are in ``settings.parameters``."""
@@ -144,6 +155,19 @@ class Strategy:
     def on_tick(self, tick: Tick) -> Signal | None:
         """Return what you want done, or None."""
         raise NotImplementedError
+
+    def on_batch(self, ticks: NDArray[np.void]) -> Iterable[tuple[int, Signal]] | None:
+        """Return what you want done, each with the row of ``ticks`` that it is about, or None.
+
+        Write it in place of ``on_tick`` to compute on arrays. ``ticks`` are ``records.TICK``
+        rows, oldest first, one or more. They lie in the ring itself and are read-only: copy what
+        you keep. Rows that the feed overwrote in the meantime cost the batch: its signals are
+        dropped and ``on_gap`` is called.
+        """
+        raise NotImplementedError
+
+    def on_gap(self, gap: Gap) -> None:
+        """Be told that ticks were lost, before the ticks that follow them."""
 
     def on_position_closed(self, position_id: int, reason: str) -> None:
         """Be told that a position closed completely; ``reason`` is the kind of its last exit:

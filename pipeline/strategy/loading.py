@@ -18,6 +18,7 @@ from pipeline.errors import StrategyLoadError, explain
 from pipeline.settings import StrategySettings
 from pipeline.strategy.contract import Strategy
 
+WAYS = ("on_tick", "on_batch")
 FORMS = "strategy.use is module:Class or path/to/file.py:Class"
 
 
@@ -25,7 +26,8 @@ def load_strategy(settings: StrategySettings) -> Strategy:
     """Import the class that ``settings.use`` names and return one object of it.
 
     Raises StrategyLoadError when the module or the class is not there, the class is not a
-    Strategy with an on_tick, or the user's code raised while it was imported or constructed.
+    Strategy with either on_tick or on_batch, or the user's code raised while it was imported or
+    constructed.
     """
     place, _, name = settings.use.partition(":")
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
@@ -97,12 +99,14 @@ def _class_in(module: ModuleType, name: str, use: str) -> type[Strategy]:
                 cure=f"write class {name}(Strategy)",
             )
         )
-    if chosen.on_tick is Strategy.on_tick:
+    ways = [way for way in WAYS if getattr(chosen, way) is not getattr(Strategy, way)]
+    if len(ways) != 1:
         raise StrategyLoadError(
             explain(
-                f"{use}: {name} has no on_tick",
-                rule="a strategy answers every tick in on_tick(self, tick)",
-                cure=f"write it in {name}",
+                f"{use}: {name} has {' and '.join(ways) or 'no on_tick'}",
+                rule="a strategy answers every tick in on_tick(self, tick), "
+                "or whole batches in on_batch(self, ticks)",
+                cure=f"write one of the two in {name}",
             )
         )
     return chosen

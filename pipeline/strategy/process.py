@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from time import monotonic_ns
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.channels.line import StrategyLine
-from pipeline.records import ProcessState
+from pipeline.records import Gap, GapReason, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
-from pipeline.runtime.latency import LatencyWindow
+from pipeline.runtime.latency import Stages
 from pipeline.runtime.stopping import stop_on_signals
 from pipeline.settings import Settings
 from pipeline.strategy.loading import load_strategy
-from pipeline.strategy.session import StrategySession
+from pipeline.strategy.session import StrategySession, nothing_overwritten
 
 log = logging.getLogger("strategy")
 
@@ -23,12 +27,15 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     session = StrategySession(
         load_strategy(settings.strategy), settings.instruments, settings.strategy.failures_max
     )
-    with stop_on_signals(boundary.supervisor_pid()) as stop, StrategyLine(settings) as line:
+    with (
+        stop_on_signals(boundary.supervisor_pid()) as stop,
+        StrategyLine(settings, spin_bare) as line,
+    ):
         shell = _Shell(session, line, settings.strategy.batch_max)
 
         duty_cycle.run(
             shell.work,
-            idle=line.waiting(settings, spin_bare).idle,
+            idle=line.idle,
             stop=stop,
             beat=shell.beat,
             ended=lambda: line.ticks.ended or session.failed is not None,
@@ -45,32 +52,53 @@ class _Shell:
         self._session = session
         self._line = line
         self._batch_max = batch_max
-        self._latency = LatencyWindow()
+        self._stages = Stages(Stage.FEED_TO_STRATEGY)
+        self._answered = self._stages[Stage.FEED_TO_STRATEGY]
+        self._read: Callable[[int], NDArray[np.void]] = line.ticks.read
+        self._release = nothing_overwritten
+        if session.takes_batches:
+            self._read, self._release = line.ticks.view, self._end_view
         self._ticks = self._signals = self._last_seq = 0
-        self._failures_logged = 0
+        self._lost_told = self._lost_logged = self._failures_logged = 0
 
     def work(self) -> int:
         line = self._line
         if (positions := line.positions.latest()) is not None:
             self._session.on_positions(positions)
-        ticks = line.ticks.read(self._batch_max)
+        ticks = self._read(self._batch_max)
+        if line.ticks.lost != self._lost_told:
+            self._tell(Gap(GapReason.LAPPED, line.ticks.lost - self._lost_told))
         if not len(ticks):
+            if (gap := line.follow()) is not None:
+                self._tell(gap)
             return 0
-        signals = self._session.on_ticks(ticks)
+        received_ns = ticks["ts_recv_ns"].copy()  # rows in the ring are anybody's after release
+        signals = self._session.on_ticks(ticks, self._release)
         now_ns = monotonic_ns()
         if len(signals):
             signals["ts_signal_ns"] = now_ns
             line.signals.put(signals)
             self._signals += len(signals)
         line.commit()
-        self._latency.add(now_ns - ticks["ts_recv_ns"])
+        self._answered.add(now_ns - received_ns)
         self._ticks += len(ticks)
         self._last_seq = line.ticks.cursor
         return 0 if self._session.failed else len(ticks)
 
+    def _tell(self, gap: Gap) -> None:
+        """Tell the strategy of what it lost, before it gets the tick behind that."""
+        self._lost_told = self._line.ticks.lost
+        self._session.on_gap(gap)
+
+    def _end_view(self) -> int:
+        overwritten = self._line.ticks.release()
+        self._lost_told = self._line.ticks.lost  # the session tells of these
+        return overwritten
+
     def beat(self, cycles: int) -> None:
-        p50_ns, p99_ns, max_ns = self._latency.percentiles()
+        self._line.ticks.check_whole()
         self._log_failures()
+        self._log_losses()
         self._line.beat(
             ProcessState.RUNNING,
             cycles=cycles,
@@ -80,9 +108,7 @@ class _Shell:
             lost=self._line.ticks.lost,
             refused=self._session.failures,
             signals=self._signals,
-            latency_p50_ns=p50_ns,
-            latency_p99_ns=p99_ns,
-            latency_max_ns=max_ns,
+            latency=self._stages.row(),
         )
 
     def _log_failures(self) -> None:
@@ -95,3 +121,9 @@ class _Shell:
                 self._session.last_failure,
                 exc_info=self._session.last_error,
             )
+
+    def _log_losses(self) -> None:
+        new = self._line.ticks.lost - self._lost_logged
+        if new:
+            self._lost_logged += new
+            log.warning("the strategy was too late for %d ticks, or a feed died with them", new)

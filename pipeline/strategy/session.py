@@ -1,19 +1,23 @@
 """One batch of ticks in, signals out: what live, replay and backtest all call. Pure.
 
     on_positions   the positions cell  ->  strategy.position, on_position_closed
-    on_ticks       TICK rows           ->  on_tick for each  ->  SIGNAL rows, checked
+    on_gap         ticks that are lost ->  on_gap
+    on_ticks       TICK rows           ->  on_tick for each, or on_batch  ->  SIGNAL rows, checked
 
 The queue numbers the signals 1, 2, 3, … in the order in which they are returned here. The session
 counts along, so it knows from ``as_of_signal`` which of them risk has answered.
 
-A failure is an exception out of the strategy, or a signal that is none. It costs the tick it
-happened at; ``failures_max`` of them in a row end the session with a CLOSE for every instrument.
+A failure is an exception out of the strategy, or a signal that is none. It costs the tick or the
+batch it happened at; ``failures_max`` of them in a row end the session with a CLOSE for every
+instrument.
 """
 
 from __future__ import annotations
 
 import struct
 import traceback
+from collections.abc import Callable
+from functools import partial
 from operator import length_hint
 from typing import Any
 
@@ -28,13 +32,15 @@ from pipeline.records import (
     TICK,
     Action,
     ExitKind,
+    Gap,
+    GapReason,
     SignalRow,
     positions_dtype,
     struct_of,
 )
 from pipeline.settings import Instrument
 from pipeline.strategy.contract import Position, Strategy, Tick
-from pipeline.strategy.signals import signal_row
+from pipeline.strategy.signals import signal_row, signals_of_batch
 
 FAILED_REASON = "NaN Threshold Exceeded"  # the guide's words
 CLOSED_REASONS = {
@@ -54,6 +60,11 @@ assert positions_dtype(1).names == ("seq", "as_of_seq", "as_of_signal", "positio
 assert positions_dtype(1).itemsize == _POSITIONS_HEAD.size + _POSITION.size
 
 
+def nothing_overwritten() -> int:
+    """Be the ``release`` of rows that are a copy."""
+    return 0
+
+
 class StrategySession:
     """A strategy at work on the instruments of a run, in settings order.
 
@@ -67,6 +78,8 @@ class StrategySession:
         self._instruments = instruments
         self._failures_max = failures_max
         self._positions = [Position(instrument_index=index) for index in range(len(instruments))]
+        strategy.positions = self._positions
+        self.takes_batches = type(strategy).on_batch is not Strategy.on_batch
         self._published = bytes(_POSITION.size * len(instruments))
         self._closed_ids = [0] * len(instruments)
         self._unanswered: dict[int, int] = {}  # instrument -> number of its last BUY or SELL
@@ -128,21 +141,38 @@ class StrategySession:
 
     def _tell_closed(self, index: int, closed_id: int, reason: str) -> None:
         self._strategy.position = self._positions[index]
-        try:
-            self._strategy.on_position_closed(closed_id, reason)
-        except Exception as error:  # noqa: BLE001 - user's code: counted
+        failure = _failure_of(lambda: self._strategy.on_position_closed(closed_id, reason))
+        if failure is not None:
             symbol = self._instruments[index].symbol
-            self._count_failure(error, f"on_position_closed({closed_id}) of {symbol}")
+            self._count_failure(failure, f"on_position_closed({closed_id}) of {symbol}")
 
-    def on_ticks(self, ticks: NDArray[np.void]) -> NDArray[np.void]:
+    def on_gap(self, gap: Gap) -> None:
+        """Tell the strategy of ticks that are lost."""
+        failure = _failure_of(lambda: self._strategy.on_gap(gap))
+        if failure is not None:
+            self._count_failure(failure, f"on_gap({gap})")
+
+    def on_ticks(
+        self, ticks: NDArray[np.void], release: Callable[[], int] = nothing_overwritten
+    ) -> NDArray[np.void]:
         """Hand TICK rows to the strategy in order and return its signals as SIGNAL rows.
 
         ``seq`` and ``ts_signal_ns`` are 0. After the last failure allowed, the rows end with a
         CLOSE for every instrument, ``failed`` is set, and every later call returns no rows.
+
+        A strategy that ``takes_batches`` may be given rows that somebody else can overwrite:
+        ``release``, called once behind the last look at them, says how many were.
         """
         if self.failed is not None:
+            release()
             return NO_SIGNALS
-        rows = [] if self._exhausted else self._decide(ticks)
+        rows: list[SignalRow] = []
+        if self._exhausted:
+            release()
+        elif self.takes_batches:
+            rows = self._decide_at_once(ticks, release)
+        else:
+            rows = self._decide(ticks)
         if self._exhausted:
             rows += self._fail()
         return np.array(rows, SIGNAL) if rows else NO_SIGNALS
@@ -172,14 +202,46 @@ class StrategySession:
 
     def _accept(self, wanted: Any, tick: Tick, rows: list[SignalRow]) -> None:
         row = signal_row(wanted, tick)
-        if row is None:
-            return
+        if row is not None:
+            self._count(row, rows)
+
+    def _count(self, row: SignalRow, rows: list[SignalRow]) -> None:
         rows.append(row)
         self.signals += 1
-        if wanted.action is not Action.CLOSE:
-            index = tick.instrument_index
+        if row.action != Action.CLOSE:
+            index = row.instrument
             self._unanswered[index] = self.signals
             self._positions[index] = self._positions[index]._replace(entry_pending=True)
+
+    def _decide_at_once(
+        self, ticks: NDArray[np.void], release: Callable[[], int]
+    ) -> list[SignalRow]:
+        """Give the strategy the whole batch; its answer counts whole or not at all."""
+        wanted: list[SignalRow] = []
+        first_seq, last = int(ticks["seq"][0]), self._tick_at(ticks, len(ticks) - 1)
+
+        def decide() -> None:
+            answer = self._strategy.on_batch(ticks)
+            wanted.extend(signals_of_batch(answer, len(ticks), partial(self._tick_at, ticks)))
+
+        failure = _failure_of(decide)
+        if overwritten := release():
+            self.on_gap(Gap(GapReason.LAPPED, overwritten))
+            return []
+        self.ticks += len(ticks)
+        self._latest[last.instrument_index] = last
+        if failure is not None:
+            self._count_failure(failure, f"on_batch at ticks {first_seq} to {last.seq}")
+            return []
+        self.failures_in_a_row = 0
+        rows: list[SignalRow] = []
+        for row in wanted:
+            self._count(row, rows)
+        return rows
+
+    def _tick_at(self, ticks: NDArray[np.void], at: int) -> Tick:
+        fields = ticks[at].item()
+        return Tick._make((*fields, self._instruments[fields[4]]))
 
     def _count_failure(self, error: Exception, where: str) -> None:
         self.failures += 1
@@ -232,6 +294,15 @@ class StrategySession:
             f"signals={self.signals} held={held} unanswered={len(self._unanswered)} "
             f"failures={self.failures}>"
         )
+
+
+def _failure_of(call: Callable[[], None]) -> Exception | None:
+    """Call the user's code and return what it raised, to be counted."""
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - user's code
+        return error
+    return None
 
 
 def _closing_row(index: int, tick: Tick | None, newest: Tick | None) -> SignalRow:

@@ -1,10 +1,13 @@
-"""From what ``on_tick`` returned to a SIGNAL row, or to a BadSignal that says why not. Pure."""
+"""From what a strategy returned to SIGNAL rows, or to a BadSignal that says why not. Pure."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from pipeline.errors import BadSignal, explain
 from pipeline.records import PRICE_SCALE, REASON_BYTES, Action, SignalRow
@@ -20,7 +23,7 @@ def signal_row(wanted: object, tick: Tick) -> SignalRow | None:
     """
     if not isinstance(wanted, Signal):
         raise _bad(
-            f"on_tick returned {wanted!r}",
+            f"the strategy returned {wanted!r}",
             rule="it returns a Signal or None",
             cure='for example return Signal.buy("why")',
         )
@@ -47,6 +50,39 @@ def signal_row(wanted: object, tick: Tick) -> SignalRow | None:
         reserved=0,
         reason=_reason(wanted.reason),
     )
+
+
+def signals_of_batch(answer: object, count: int, tick_at: Callable[[int], Tick]) -> list[SignalRow]:
+    """Return what ``on_batch`` returned for ``count`` rows as rows, those of HOLD left out.
+
+    ``tick_at`` gives the tick of a row. Raises BadSignal for anything that is not a row number
+    with a sound Signal.
+    """
+    if answer is None:
+        return []
+    rows = []
+    for at, wanted in _pairs(answer):
+        if not (isinstance(at, int | np.integer) and 0 <= at < count):
+            raise _bad(
+                f"on_batch returned a signal about row {at!r} of {count}",
+                rule="a signal of on_batch is about a row of its ticks, the first is 0",
+                cure="for example the rows of numpy.flatnonzero(…)",
+            )
+        if (row := signal_row(wanted, tick_at(int(at)))) is not None:
+            rows.append(row)
+    return rows
+
+
+def _pairs(answer: object) -> list[tuple[object, object]]:
+    rows: list[Any] = list(answer) if isinstance(answer, Iterable) else [answer]
+    for pair in rows:
+        if not (isinstance(pair, tuple) and len(pair) == 2):
+            raise _bad(
+                f"on_batch returned {pair!r}",
+                rule="it returns pairs of a row of its ticks and a Signal, or None",
+                cure='for example return [(0, Signal.buy("why"))]',
+            )
+    return rows
 
 
 def _e4_of(name: str, rupees: Any, absent: int) -> int:

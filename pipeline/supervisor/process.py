@@ -12,7 +12,7 @@ import logging
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from multiprocessing import connection
 from multiprocessing.context import ForkProcess
 from time import monotonic_ns
@@ -21,7 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels import choose
-from pipeline.channels.line import FEED, READER_NAMES, RISK, STRATEGY, Watch, declare_gone
+from pipeline.channels.line import (
+    ADAPTER,
+    FEED,
+    READER_NAMES,
+    RISK,
+    ROLES,
+    STRATEGY,
+    Watch,
+    declare_gone,
+)
 from pipeline.channels.readers import Readers
 from pipeline.channels.rundir import own_run
 from pipeline.runtime import boundary
@@ -36,7 +45,7 @@ from pipeline.runtime.stopping import (
 )
 from pipeline.settings import Settings
 from pipeline.supervisor.plan import Plan, plan
-from pipeline.supervisor.restarts import Action, on_death, on_hang
+from pipeline.supervisor.restarts import Action, Verdict, on_death, on_hang
 from pipeline.supervisor.topology import read_topology
 
 log = logging.getLogger("supervisor")
@@ -50,25 +59,36 @@ Beats = Mapping[str, NDArray[np.void]]
 OnTurn = Callable[[Beats], None]
 
 
-def supervise(settings: Settings, *, logs: ChildLogs, on_turn: OnTurn | None = None) -> ExitCode:
+def supervise(
+    settings: Settings,
+    *,
+    logs: ChildLogs,
+    on_turn: OnTurn | None = None,
+    roles: Collection[str] = ROLES,
+) -> ExitCode:
     """Run the pipeline until it ends or a signal asks to stop; leave nothing behind.
 
-    ``on_turn`` is called with the newest heartbeats about twenty times a second.
+    ``on_turn`` is called with the newest heartbeats about twenty times a second. ``roles`` are
+    the processes to start; with "adapter" among them another program will read the ring too.
     """
     arrangement = plan(read_topology(), settings)
     table = choose(settings.channels.implementation).Readers
     for note in arrangement.notes:
         log.info("%s", note)
     with (
-        own_run(settings.run_directory, READER_NAMES, log.warning, table) as readers,
+        own_run(settings.run_directory, _reader_names(roles), log.warning, table) as readers,
         stop_on_signals() as stop,
     ):
         crew = _Crew(settings, arrangement, logs, readers)
         try:
-            crew.start()
+            crew.start(roles)
             return crew.watch(stop, on_turn)
         finally:
             crew.kill_all()
+
+
+def _reader_names(roles: Collection[str]) -> tuple[str, ...]:
+    return (*READER_NAMES, ADAPTER) if ADAPTER in roles else READER_NAMES
 
 
 class _Crew:
@@ -83,21 +103,31 @@ class _Crew:
         self._readers = readers
         self._watch = Watch(settings.run_directory)
         self._living: dict[str, ForkProcess] = {}
+        self._roles: Collection[str] = ROLES
         self._hung: set[str] = set()
+        self._restarts_left = settings.feed_restarts_max
         self._looked_ns = self._patient_from_ns = monotonic_ns()
         self._code = ExitCode.OK
         self._stop_wanted = False
         self._end_with_risk = False
         self._stopping = False
 
-    def start(self) -> None:
-        """Fork every role."""
-        fork = multiprocessing.get_context("fork")
+    def start(self, roles: Collection[str]) -> None:
+        """Fork every one of ``roles``."""
+        self._roles = roles
+        for role in READER_NAMES:
+            if role not in roles:
+                declare_gone(self._readers, role)
         for role in START_ORDER:
-            child = fork.Process(target=self._child, args=(role,), name=role)
-            with self._logs.forking(role):
-                child.start()
-            self._living[role] = child
+            if role in roles:
+                self._start_one(role)
+
+    def _start_one(self, role: str) -> None:
+        fork = multiprocessing.get_context("fork")
+        child = fork.Process(target=self._child, args=(role,), name=role)
+        with self._logs.forking(role):
+            child.start()
+        self._living[role] = child
 
     def _child(self, role: str) -> None:
         place = self._plan.roles[role]
@@ -137,8 +167,12 @@ class _Crew:
 
     def _judge(self, role: str, returncode: int) -> None:
         declare_gone(self._readers, role)
-        hung = role in self._hung
-        verdict = on_hang(role) if hung else on_death(role, returncode, stopping=self._stopping)
+        verdict = self._verdict(role, returncode)
+        if verdict.action is Action.START_AGAIN:
+            log.error("%s died: %s. %s", role, describe(returncode), verdict.meaning)
+            self._restarts_left -= 1
+            self._start_one(role)
+            return
         if verdict.exit_code is ExitCode.OK:
             log.info("%s ended", role)
             return
@@ -147,6 +181,14 @@ class _Crew:
             self._code = verdict.exit_code
         self._stop_wanted |= verdict.stop
         self._end_with_risk |= verdict.action is Action.FLATTEN
+
+    def _verdict(self, role: str, returncode: int) -> Verdict:
+        useful = not self._stopping and (RISK in self._living or RISK not in self._roles)
+        left = self._restarts_left if useful else 0
+        if role in self._hung:
+            self._hung.remove(role)
+            return on_hang(role, restarts_left=left)
+        return on_death(role, returncode, stopping=self._stopping, restarts_left=left)
 
     def _kill_the_hung(self) -> None:
         """Kill who has not beaten for too long; it is judged with the dead on the next turn."""

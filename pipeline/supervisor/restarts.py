@@ -1,12 +1,14 @@
 """What follows when a process of the run ends or hangs. Everything about that lives here.
 
-    feed      any death              risk closes every position ("stale_feed"), and the run ends
+    feed      killed, hung           another one goes on with a new ring, feed.restarts_max times
+              any other death        risk closes every position ("stale_feed"), and the run ends
     strategy  failed, not loadable   stop in order: risk closes every position
               any other death        carry on: no new entries, risk guards what is open (I5)
     risk      any death              stop at once: nobody guards what is open
 
-Who hangs is killed and then counts as dead. No process is started again within a run: the run's
-exit code says whether a restart helps, and starting again is the recovery path (I6).
+Who hangs is killed and then counts as dead. Only a feed of live ticks is started again: it holds
+nothing that its ring does not. A strategy would come back without what it knew, and risk is where
+the orders are; for them the run's exit code says whether starting again helps (I6).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ class Action(StrEnum):
     """What the supervisor does about the processes that are left."""
 
     CARRY_ON = "carry on"
+    START_AGAIN = "start another one"
     FLATTEN = "risk flattens and ends, the others end after it"
     STOP_IN_ORDER = "stop in order"
     STOP_AT_ONCE = "stop at once"
@@ -48,6 +51,7 @@ class _Policy:
 
 
 _ENDED_WELL = _Policy(Action.CARRY_ON, "it ended as it should")
+_REPLACED = _Policy(Action.START_AGAIN, "Starting another one; risk guards the open positions")
 _STALE = _Policy(Action.FLATTEN, "Risk closes every position and the run ends")
 _GUARDED = _Policy(Action.CARRY_ON, "No new entries; risk guards the open positions by its rules")
 _GIVEN_UP = _Policy(Action.STOP_IN_ORDER, "Risk closes every position and the run ends")
@@ -61,6 +65,7 @@ _ON_CODE = {
     ("strategy", ExitCode.STRATEGY_FAILED): _GIVEN_UP,
     ("strategy", ExitCode.BAD_STRATEGY): _GIVEN_UP,
 }
+_RESTARTED = {("feed", ExitCode.CHILD_DIED)}  # it named no reason why another one should fail too
 _CODE_OF_HANG = {
     "feed": ExitCode.CHILD_DIED,
     "strategy": ExitCode.STRATEGY_FAILED,  # on_tick never returned
@@ -68,7 +73,9 @@ _CODE_OF_HANG = {
 }
 
 
-def on_death(role: str, returncode: int, *, stopping: bool = False) -> Verdict:
+def on_death(
+    role: str, returncode: int, *, stopping: bool = False, restarts_left: int = 0
+) -> Verdict:
     """Return what follows when ``role`` ended with ``returncode`` (negative: killed by a signal).
 
     ``stopping`` says that the supervisor had asked it to stop. The run ends with the code that
@@ -78,13 +85,18 @@ def on_death(role: str, returncode: int, *, stopping: bool = False) -> Verdict:
     if returncode == ExitCode.OK or stopped_before_it_ran:
         return _verdict(_ENDED_WELL, ExitCode.OK)
     code = named(returncode) or ExitCode.CHILD_DIED
+    if restarts_left > 0 and (role, code) in _RESTARTED:
+        return _verdict(_REPLACED, ExitCode.OK)
     special = (role, code)
     return _verdict(_ON_CODE[special] if special in _ON_CODE else _ON_DEATH[role], code)
 
 
-def on_hang(role: str) -> Verdict:
+def on_hang(role: str, *, restarts_left: int = 0) -> Verdict:
     """Return what follows when ``role`` missed its heartbeats and was killed for it."""
-    return _verdict(_ON_DEATH[role], _CODE_OF_HANG[role])
+    code = _CODE_OF_HANG[role]
+    if restarts_left > 0 and (role, code) in _RESTARTED:
+        return _verdict(_REPLACED, ExitCode.OK)
+    return _verdict(_ON_DEATH[role], code)
 
 
 def _verdict(policy: _Policy, code: ExitCode) -> Verdict:

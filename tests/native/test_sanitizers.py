@@ -54,20 +54,25 @@ def build(folder: Path, *flags: str, wrong: tuple[str, str] | None = None) -> Pa
     return program
 
 
-def run(program: Path, published: int) -> subprocess.CompletedProcess[str]:
+def run(program: Path, published: int, *how: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1", "ASAN_OPTIONS": ""}
     return subprocess.run(
-        [str(program), str(published)], capture_output=True, text=True, env=environment, timeout=90
+        [str(program), str(published), *how],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=90,
     )
 
 
+@pytest.mark.parametrize("how", [(), ("views",)], ids=["copies", "views"])
 @pytest.mark.parametrize(
     "flags", [THREADS, ADDRESSES, ("-O2",)], ids=["threads", "addresses", "none"]
 )
-def test_one_writer_and_two_readers_pass_the_harness(
-    tmp_path: Path, flags: tuple[str, ...]
+def test_writers_that_take_over_and_three_readers_that_follow_pass_the_harness(
+    tmp_path: Path, flags: tuple[str, ...], how: tuple[str, ...]
 ) -> None:
-    ended = run(build(tmp_path, *flags), 5 * PUBLISHED)
+    ended = run(build(tmp_path, *flags), 5 * PUBLISHED, *how)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stderr == ""
 
@@ -79,20 +84,40 @@ def test_plain_copies_of_slots_are_found_by_the_sanitizer(tmp_path: Path) -> Non
     assert "data race" in ended.stderr
 
 
+BY_PUBLISHED = ("claimed = load_relaxed(channel->words + CLAIMED)", "claimed = ring_end(channel)")
+NOT_AT_ALL = ("return torn < count ? torn : count;", "return 0 * torn * count;")
+needs_two_cpus = pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2,
+    reason="needs two CPUs: a record is torn by two threads at the same time",
+)
+
+
+@needs_two_cpus
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        ("claimed = load_relaxed(channel->words + CLAIMED)", "claimed = ring_end(channel)"),
-        ("return torn < count ? torn : count;", "return 0 * torn * count;"),
-    ],
-    ids=["validated by published", "not validated"],
+    "wrong", [BY_PUBLISHED, NOT_AT_ALL], ids=["validated by published", "not validated"]
 )
 def test_the_harness_sees_a_torn_record(tmp_path: Path, wrong: tuple[str, str]) -> None:
-    if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("needs two CPUs: a record is torn by two threads at the same time")
     ended = run(build(tmp_path, "-O2", wrong=wrong), 100 * PUBLISHED)
     assert ended.returncode == 3, ended.stdout + ended.stderr
-    assert "failed: torn at" in ended.stderr or "failed: order at" in ended.stderr
+    found = ("failed: torn at", "failed: order at", "failed: torn in a view at")
+    assert ended.stderr.startswith(found)
+
+
+@needs_two_cpus
+@pytest.mark.parametrize(
+    "wrong", [BY_PUBLISHED, NOT_AT_ALL], ids=["released by published", "not validated"]
+)
+def test_the_harness_sees_a_torn_record_in_a_view(tmp_path: Path, wrong: tuple[str, str]) -> None:
+    ended = run(build(tmp_path, "-O2", wrong=wrong), 100 * PUBLISHED, "views")
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert ended.stderr.startswith("failed: torn in a view at")
+
+
+def test_the_harness_sees_readers_that_take_a_superseded_ring_for_its_end(tmp_path: Path) -> None:
+    wrong = ("state != STATE_OPEN && state != STATE_SUPERSEDED &&", "state != STATE_OPEN &&")
+    ended = run(build(tmp_path, "-O2", wrong=wrong), PUBLISHED)
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert ended.stderr.startswith("failed: sums at")
 
 
 def test_the_channel_tests_pass_with_the_extension_under_the_address_sanitizer(
@@ -110,7 +135,8 @@ def test_the_channel_tests_pass_with_the_extension_under_the_address_sanitizer(
         "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own
         "PYTHONMALLOC": "malloc",  # so that a byte beyond an object is seen
     }
-    names = ("native", "ring", "queue", "cell", "waiting")
+    rings = ("ring", "ring_laps", "ring_restarts", "ring_views")
+    names = ("native", *rings, "queue", "cell", "waiting")
     files = [f"tests/unit/channels/test_{name}.py" for name in names]
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],

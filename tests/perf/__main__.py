@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.perf import backtest, replay, ring
+from tests.perf import backtest, replay, ring, wire
 from tests.perf.machine import Disturbance, describe_machine
 from tests.perf.results import Result, lines, repeated
 
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[int], Result]] = {
     "backtest": repeated(backtest.measure),
     "replay": repeated(replay.measure),
     "ring": ring.measure,
+    "wire": repeated(wire.measure),
 }
 # Those with a page of their own: what is kept by --json to files of docs/performance.
 PAGES: dict[str, Callable[[dict[str, Any]], None]] = {"ring": ring.publish}

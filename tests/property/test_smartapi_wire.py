@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.brokers.smartapi.session import SmartApiSession
-from pipeline.brokers.smartapi.wire import LTP, QUOTE, SNAPQUOTE, decode, encode_quote
+from pipeline.brokers.smartapi.wire import LTP, QUOTE, SNAPQUOTE, decode, encode
 from pipeline.records import TICK
 from pipeline.settings import SIMULATOR_SECRETS, FeedSettings
 from pipeline.testing import make_instrument
@@ -69,7 +69,7 @@ def test_an_instruments_sequence_only_rises(sequences: list[int], time_ms: int) 
     taken = [
         sequence
         for sequence in sequences
-        if len(session.on_binary(encode_quote(tick, [KEY], sequence).tobytes(), NOW_NS).ticks)
+        if len(session.on_binary(encode("quote", tick, [KEY], sequence).tobytes(), NOW_NS).ticks)
     ]
     assert taken == sorted(set(taken))
     assert taken[-1:] == ([max(sequences)] if sequences else [])

@@ -9,10 +9,8 @@ from __future__ import annotations
 import platform
 import random
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,20 +18,19 @@ from numpy.typing import NDArray
 
 from pipeline.channels import Implementation
 from pipeline.channels.readers import Readers
-from pipeline.channels.waiting import Bell, Callback, PollYielding
+from pipeline.channels.waiting import Callback, PollYielding
 from pipeline.errors import QueueFull
-from pipeline.records import TICK
+from pipeline.records import TICK, WhenLapped
 from tests.rig import Processes, assert_intact, ticks, until, without_seq
+from tests.stress.reading import READ_MAX, Reading
+from tests.stress.wakes import CountingBell
 
 pytestmark = pytest.mark.stress
 
 NAMES = ("a", "b")
 CAPACITY = 256
-READ_MAX = 100
 PUBLISHED = 400_000
-HANDOFFS = 100_000
 KILLS = 20
-SLICE_NS = 10 * 10**9
 needs_fence = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="pure Python parks on x86-64 only"
 )
@@ -46,39 +43,6 @@ def directory(tmp_path: Path) -> Path:
     path.mkdir(mode=0o700)
     Readers.create(path, NAMES).close()
     return path
-
-
-class Reading:
-    """What one reader received and lost, checked as it comes."""
-
-    def __init__(self, channels: Implementation, path: Path, table: Readers, name: str) -> None:
-        self.ring = channels.RingReader(path, TICK, table.slot(name))
-        self.start = self.ring.cursor
-        self.received = 0
-        self.batches = 0
-        self._last = self.start
-
-    def read(self, limit: int = READ_MAX) -> int:
-        """Read once; fail on a record that is torn, or not behind the one before."""
-        rows = self.ring.read(limit)
-        if len(rows):
-            assert int(rows["seq"][0]) > self._last, "order"
-            assert_intact(rows)
-            self._last = int(rows["seq"][-1])
-            self.received += len(rows)
-            self.batches += 1
-        return len(rows)
-
-    def account(self) -> dict[str, int]:
-        """Return the sums; fail unless what was received and lost is what was published."""
-        assert self.start + self.received + self.ring.lost == self.ring.cursor
-        return {
-            "received": self.received,
-            "lost": self.ring.lost,
-            "lapped": self.ring.lapped,
-            "cursor": self.ring.cursor,
-            "batches": self.batches,
-        }
 
 
 def write_all(channels: Implementation, directory: Path, count: int) -> Callable[[], int]:
@@ -98,13 +62,19 @@ def write_all(channels: Implementation, directory: Path, count: int) -> Callable
 
 
 def read_all(
-    channels: Implementation, directory: Path, name: str, limit: int, parking: bool
+    channels: Implementation,
+    directory: Path,
+    name: str,
+    limit: int,
+    parking: bool,
+    when_lapped: WhenLapped = WhenLapped.OLDEST,
+    views: bool = False,
 ) -> Callable[[], dict[str, int]]:
     def read() -> dict[str, int]:
         path, table = directory / "ticks.ring", channels.Readers.attach(directory)
         until(path.exists)
-        reading = Reading(channels, path, table, name)
-        ring = reading.ring
+        ring = channels.RingReader(path, TICK, table.slot(name), when_lapped)
+        reading = Reading(ring, views=views)
         idle = Callback(table.bell(name), lambda: ring.ready).idle if parking else _yield
         table.slot(name).take()
         while not ring.ended:
@@ -135,62 +105,28 @@ def test_at_full_speed_no_record_is_torn_and_every_loss_is_counted(
         assert sums["received"] > 0
 
 
-class CountingBell:
-    """A bell that counts how often it was parked on and how often its slice ran out."""
-
-    def __init__(self, bell: Bell) -> None:
-        self.fences_everywhere = bell.fences_everywhere
-        self._bell = bell
-        self.parks = 0
-        self.timeouts = 0
-
-    def park(self, ready: Callable[[], bool]) -> None:
-        before = time.monotonic_ns()
-        self._bell.park(ready, SLICE_NS)
-        self.parks += 1
-        self.timeouts += time.monotonic_ns() - before >= SLICE_NS
-
-
-def hand_over(
-    channels: Implementation, directory: Path, me: str, other: str, first: bool
-) -> Callable[[], dict[str, int]]:
-    """Send a tick, park until one comes back, and so on."""
-
-    def run() -> dict[str, int]:
-        table = channels.Readers.attach(directory)
-        writer = channels.RingWriter(directory / f"{me}.ring", TICK, 64, table.bells(other))
-        until((directory / f"{other}.ring").exists)
-        ring = channels.RingReader(directory / f"{other}.ring", TICK, table.slot(me))
-        table.slot(me).take()
-        until(lambda: table.slot(other).pid != 0)
-        bell: Any = CountingBell(table.bell(me))
-        idle = Callback(bell, lambda: ring.ready).idle
-        row = ticks(1, 1)
-        for turn in range(HANDOFFS // 2):
-            if first:
-                writer.publish(row)
-            while not len(rows := ring.read(READ_MAX)):
-                idle()
-            assert rows["seq"].tolist() == [turn + 1]
-            if not first:
-                writer.publish(row)
-        return {"parks": bell.parks, "timeouts": bell.timeouts, "lost": ring.lost}
-
-    return run
-
-
+@pytest.mark.parametrize("views", [False, True], ids=["copies", "views"])
+@pytest.mark.parametrize("when_lapped", list(WhenLapped))
 @needs_fence
-def test_no_wake_up_is_lost_in_a_hundred_thousand_handoffs(
-    channels: Implementation, directory: Path, processes: Processes
+def test_at_full_speed_every_policy_counts_exactly(
+    channels: Implementation,
+    directory: Path,
+    processes: Processes,
+    when_lapped: WhenLapped,
+    views: bool,
 ) -> None:
-    players = [
-        processes.fork(hand_over(channels, directory, "a", "b", True)),
-        processes.fork(hand_over(channels, directory, "b", "a", False)),
+    writer = processes.fork(write_all(channels, directory, PUBLISHED))
+    readers = [
+        processes.fork(
+            read_all(channels, directory, name, 2 * CAPACITY, parking, when_lapped, views)
+        )
+        for name, parking in (("a", True), ("b", False))
     ]
-    for player in players:
-        sums = player.result()
-        assert (sums["timeouts"], sums["lost"]) == (0, 0)
-        assert sums["parks"] > HANDOFFS // 20, "parking was forced"
+    assert writer.result() == PUBLISHED
+    for reader in readers:
+        sums = reader.result()
+        assert sums["cursor"] == sums["received"] + sums["lost"] == PUBLISHED
+        assert sums["lapped"] > 0
 
 
 @needs_fence
@@ -217,7 +153,7 @@ def test_no_wake_up_is_lost_by_two_readers_that_park_while_ticks_trickle(
             table = channels.Readers.attach(directory)
             until((directory / "ticks.ring").exists)
             ring = channels.RingReader(directory / "ticks.ring", TICK, table.slot(name))
-            bell: Any = CountingBell(table.bell(name))
+            bell = CountingBell(table.bell(name))
             idle = Callback(bell, lambda: ring.ready).idle
             table.slot(name).take()
             while not ring.ended:
@@ -263,7 +199,8 @@ def test_a_writer_that_is_cut_off_at_any_point_leaves_only_intact_records(
         table = Readers.create(directory, NAMES)
         writer = processes.fork(write_for_ever(channels, directory, seed))
         until((directory / "ticks.ring").exists)
-        readings = [Reading(channels, directory / "ticks.ring", table, name) for name in NAMES]
+        path = directory / "ticks.ring"
+        readings = [Reading(channels.RingReader(path, TICK, table.slot(name))) for name in NAMES]
         for name in NAMES:
             table.slot(name).take()
         for _ in range(chance.randrange(2_000)):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.results.files import read_results
+from pipeline.settings import Instrument
 from tests.system.golden import row_of
+from tests.system.simulating import Simulate, Simulator, Simulators
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUIDE = ROOT / "configs" / "guide.toml"
@@ -97,6 +102,38 @@ def tickpipe(tmp_path: Path) -> Iterator[Tickpipe]:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     command.wait_for(lambda: not run_directory.exists(), f"{run_directory} to be cleared")
+
+
+def for_kite(config: str) -> str:
+    """Return a configuration for SmartAPI as one for Kite, with Kite's tokens."""
+    config = config.replace('broker = "smartapi"', 'broker = "kite"')
+    return re.sub(r'token = "(\d+)"', lambda found: f'token = "{int(found[1]) << 8 | 2}"', config)
+
+
+@pytest.fixture
+def kite_config(tmp_path: Path) -> Path:
+    """Write the guide's configuration for Kite."""
+    path = tmp_path / "kite.toml"
+    path.write_text(for_kite(GUIDE.read_text()))
+    return path
+
+
+@pytest.fixture
+def simulators() -> Iterator[Simulators]:
+    """Return what starts simulators of some instruments; they are stopped after the test."""
+    started: list[Simulator] = []
+
+    def of(instruments: Sequence[Instrument]) -> Simulate:
+        def start(ticks: NDArray[np.void], **options: object) -> Simulator:
+            started.append(Simulator(ticks, instruments, **options))
+            return started[-1]
+
+        return start
+
+    yield of
+    for simulator in started:
+        simulator.drop_clients()
+        simulator.finish()
 
 
 @pytest.fixture

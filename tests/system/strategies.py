@@ -78,3 +78,11 @@ class BuysThenDies(BuysOnce):
         if tick.seq == 10:
             os.kill(os.getpid(), 9)
         return super().on_tick(tick)
+
+
+class BuysOnceSlowly(BuysOnce):
+    """Buys on the first tick and takes two milliseconds for every one: a day that lasts."""
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        time.sleep(0.002)
+        return super().on_tick(tick)

@@ -138,6 +138,24 @@ def test_a_wrong_token_is_told_and_not_tried_again(
     assert explained(output)
 
 
+def test_a_wrong_token_of_kite_is_told_without_the_address_that_contains_it(
+    tickpipe: Tickpipe, kite_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TICKPIPE_API_KEY", "yesterdays-secret")
+    monkeypatch.setenv("TICKPIPE_ACCESS_TOKEN", "yesterdays-secret")
+    day = write_day(tickpipe.folder / "day.csv", ticks=100)
+    process = tickpipe.start("simulate", day, "--port", 0, "--config", kite_config)
+    assert process.stdout is not None
+    found = re.search(r"(ws://127\.0\.0\.1:\d+/)", process.stdout.readline())
+    assert found is not None
+    login = ("--set", 'feed.credentials="environment"', "--set", f'feed.url="{found[1]}"')
+    code, output = tickpipe.run("run", "--config", kite_config, *login)
+    assert code == ExitCode.AUTH_REFUSED, output
+    assert "HTTP 403" in output
+    assert "yesterdays-secret" not in output
+    assert explained(output)
+
+
 def test_missing_secrets_are_told_before_anything_starts(tickpipe: Tickpipe) -> None:
     code, output = tickpipe.run("run", "--set", 'feed.credentials="environment"')
     assert code == ExitCode.BAD_SETTINGS, output

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
+from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
 from pipeline.simulator.generator import generate_day
 from tests.system.conftest import GUIDE, Tickpipe
-from tests.system.test_stopping import HERE
+from tests.system.test_stopping import HERE, HOLD, Run
 
 
 @pytest.fixture
@@ -47,23 +50,47 @@ def test_every_tick_arrives_once_and_in_order(
     assert seen.read_text().splitlines() == expected
     parameters, _ = tickpipe.results_file()
     assert parameters["Ticks"] == str(len(sent))
-    assert parameters["Ticks Lost By Laps"] == "risk 0, strategy 0"
+    assert parameters["Ticks Lost"] == "risk 0, strategy 0"
 
 
+@pytest.mark.parametrize("policy", ["latest", "oldest"])
 def test_a_quick_recording_laps_a_slow_strategy_and_the_loss_is_exact(
-    tickpipe: Tickpipe, busy_quarter: Path
+    tickpipe: Tickpipe, busy_quarter: Path, policy: str
 ) -> None:
     """The feed never waits (I1); what the strategy lost is known to the tick (I2)."""
     seen = tickpipe.folder / "seen.csv"
     code, output = tickpipe.run(
         "replay", busy_quarter, "--free-running",
         "--set", "channels.ring_capacity=64",
+        "--set", "risk.when_lapped='oldest'",
+        "--set", f"strategy.when_lapped='{policy}'",
         "--set", f'strategy.use="{HERE / "strategies.py"}:WritesDownSlowly"',
         "--set", f'strategy.parameters.file="{seen}"',
     )  # fmt: skip
     assert code == 0, output
     parameters, _ = tickpipe.results_file()
-    lost = int(parameters["Ticks Lost By Laps"].rpartition(" ")[2])
+    lost = int(parameters["Ticks Lost"].rpartition(" ")[2])
     received = len(seen.read_text().splitlines())
     assert lost > 0
     assert received + lost == 3_000
+
+
+def test_risk_that_was_overtaken_closes_and_ends_the_run(
+    tickpipe: Tickpipe, busy_quarter: Path
+) -> None:
+    run = tickpipe.trade(
+        "replay", busy_quarter, "--through-simulator", "--free-running", "--speed", "20",
+        "--set", "channels.ring_capacity=64",
+        "--set", f'strategy.use="{HERE / "strategies.py"}:BuysOnce"',
+        *HOLD,
+    )  # fmt: skip
+    watch = Run(tickpipe, run)
+    watch.wait_until_open()
+    pid, seen = watch.beat("risk", "pid"), watch.beat("feed", "last_seq")
+    os.kill(pid, signal.SIGSTOP)
+    tickpipe.wait_for(lambda: watch.beat("feed", "last_seq") > seen + 200, "a lap")
+    os.kill(pid, signal.SIGCONT)
+    code, output = watch.finish()
+    assert code == ExitCode.CHANNEL_BROKEN, output
+    assert "risk was overtaken" in output
+    assert tickpipe.trades()[-1]["exit_reason"] == "Error Occurred"

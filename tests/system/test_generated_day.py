@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import Tickpipe
+from tests.system.conftest import GUIDE, Tickpipe
 from tests.system.golden import first_exit_seq, golden_trades, row_of, write_day
 
 WAYS = {
@@ -33,6 +33,20 @@ def test_every_way_of_playing_a_day_gives_the_same_trades(
 ) -> None:
     verb, *options = WAYS[way]
     code, output = tickpipe.run(verb, day, *options)
+    assert code == 0, output
+    assert [row_of(trade) for trade in tickpipe.trades()] == golden_trades()
+
+
+@pytest.mark.parametrize(
+    ("broker", "mode"),
+    [("smartapi", "full"), ("kite", "ltp"), ("kite", "quote"), ("kite", "full")],
+)
+def test_every_brokers_packets_in_every_mode_give_the_same_trades(
+    tickpipe: Tickpipe, day: Path, kite_config: Path, broker: str, mode: str
+) -> None:
+    config = kite_config if broker == "kite" else GUIDE
+    options = ("--config", config, "--through-simulator", "--set", f"feed.mode={mode}")
+    code, output = tickpipe.run("replay", day, *options)
     assert code == 0, output
     assert [row_of(trade) for trade in tickpipe.trades()] == golden_trades()
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.brokers.recorded.files import write_ticks
 from pipeline.simulator.generator import generate_day
-from tests.system.conftest import GUIDE, Tickpipe
+from tests.system.conftest import GUIDE, Tickpipe, for_kite
 from tests.system.golden import row_of
 
 SYMBOLS = ("NIFTY-OPTION", "BANKNIFTY-OPTION", "FINNIFTY-OPTION")
@@ -52,10 +52,14 @@ def test_every_way_of_playing_gives_the_same_trades(
         "poll": ("replay", "--mode", "poll"),
         "callback": ("replay", "--mode", "callback"),
         "websocket": ("replay", "--through-simulator"),
+        "kite": ("replay", "--through-simulator", "--set", "feed.mode=full"),
     }
+    kite_config = config.with_name("kite.toml")
+    kite_config.write_text(for_kite(config.read_text()))
     trades = {}
     for name, (verb, *options) in ways.items():
-        code, output = tickpipe.run(verb, day, "--config", config, *options)
+        chosen = kite_config if name == "kite" else config
+        code, output = tickpipe.run(verb, day, "--config", chosen, *options)
         assert code == 0, output
         trades[name] = [(trade["symbol"], *row_of(trade)) for trade in tickpipe.trades()]
         tickpipe.clear_results()

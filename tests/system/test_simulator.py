@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import queue
 import signal
 import socket
 import struct
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +25,7 @@ from pipeline.runtime.stopping import STOP_REQUESTED, Stop
 from pipeline.settings import SIMULATOR_SECRETS
 from pipeline.simulator.process import run_simulator
 from pipeline.testing import make_instrument, make_ticks
+from tests.system.simulating import SECONDS_MAX, Simulate, Simulators, receive
 
 pytestmark = [
     pytest.mark.system,
@@ -41,64 +40,13 @@ INSTRUMENTS = [
 INSTRUMENT_OF = {instrument_key(row): index for index, row in enumerate(INSTRUMENTS)}
 BOTH = [{"exchangeType": 2, "tokens": ["58963"]}, {"exchangeType": 1, "tokens": ["2885"]}]
 ONLY_A = BOTH[:1]
-SECONDS_MAX = 20.0
 CLOSE = websocket.ABNF.OPCODE_CLOSE
 TEXT = websocket.ABNF.OPCODE_TEXT
 
 
-class Simulator:
-    """``run_simulator`` in a thread."""
-
-    def __init__(self, ticks: NDArray[np.void], **options: object) -> None:
-        self.stop = Stop()
-        self.frames_sent = 0
-        self._ports: queue.Queue[int] = queue.Queue()
-        self._clients: list[websocket.WebSocket] = []
-        self._thread = threading.Thread(target=self._run, args=(ticks, options))
-        self._thread.start()
-        self.port = self._ports.get(timeout=SECONDS_MAX)
-        self.url = f"ws://127.0.0.1:{self.port}/smart-stream"
-
-    def _run(self, ticks: NDArray[np.void], options: dict[str, object]) -> None:
-        arguments = {"port": 0, "speed": None, "ready": self._ports.put, "stop": self.stop}
-        self.frames_sent = run_simulator(ticks, INSTRUMENTS, **(arguments | options))
-
-    def ends_within(self, seconds: float) -> bool:
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def wait(self) -> None:
-        """Wait until it ended by itself."""
-        assert self.ends_within(SECONDS_MAX)
-
-    def finish(self) -> None:
-        self.stop.request(STOP_REQUESTED)
-        self.wait()
-
-    def client(self) -> websocket.WebSocket:
-        headers = auth_headers(SIMULATOR_SECRETS)
-        client = websocket.create_connection(self.url, timeout=SECONDS_MAX, header=headers)
-        self._clients.append(client)
-        return client
-
-    def drop_clients(self) -> None:
-        for client in self._clients:
-            client.shutdown()
-
-
 @pytest.fixture
-def simulate() -> Iterator[Callable[..., Simulator]]:
-    """Return what starts a simulator; it is stopped after the test."""
-    started: list[Simulator] = []
-
-    def start(ticks: NDArray[np.void], **options: object) -> Simulator:
-        started.append(Simulator(ticks, **options))
-        return started[-1]
-
-    yield start
-    for simulator in started:
-        simulator.drop_clients()
-        simulator.finish()
+def simulate(simulators: Simulators) -> Simulate:
+    return simulators(INSTRUMENTS)
 
 
 def day(count: int = 300, *, step_ms: int = 1_000) -> NDArray[np.void]:
@@ -118,7 +66,7 @@ def ask(client: websocket.WebSocket, action: int, tokens: object, mode: int = 2)
 def answer(client: websocket.WebSocket) -> str:
     """Return the next text frame; data frames before it are passed over."""
     while True:
-        opcode, data = client.recv_data(control_frame=True)
+        opcode, data = receive(client)
         assert opcode != CLOSE, data
         if opcode == TEXT:
             return str(data.decode())
@@ -126,7 +74,7 @@ def answer(client: websocket.WebSocket) -> str:
 
 def tick(client: websocket.WebSocket) -> tuple[int, np.void]:
     """Return sequence and TICK of the next frame, which must be data."""
-    opcode, data = client.recv_data(control_frame=True)
+    opcode, data = receive(client)
     assert opcode == websocket.ABNF.OPCODE_BINARY, data
     decoded = decode(data, INSTRUMENT_OF, 0)
     assert decoded is not None
@@ -137,7 +85,7 @@ def to_the_end(client: websocket.WebSocket) -> tuple[list[int], int, str]:
     """Return the sequences until the server closes, and its code and reason."""
     sequences = []
     while True:
-        opcode, data = client.recv_data(control_frame=True)
+        opcode, data = receive(client)
         if opcode == CLOSE:
             client.close(timeout=0)
             return sequences, struct.unpack("!H", data[:2])[0], data[2:].decode()
@@ -145,8 +93,6 @@ def to_the_end(client: websocket.WebSocket) -> tuple[list[int], int, str]:
         assert decoded is not None
         sequences.append(decoded.sequence)
 
-
-Simulate = Callable[..., Simulator]
 
 # Login ---------------------------------------------------------------------------------------
 
@@ -170,7 +116,7 @@ def test_a_wrong_or_missing_header_is_answered_with_401(
 # Subscriptions -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", [1, 2])
+@pytest.mark.parametrize("mode", [1, 2, 3])
 def test_a_subscriber_gets_every_tick_then_the_end_of_the_recording(
     simulate: Simulate, mode: int
 ) -> None:
@@ -184,7 +130,7 @@ def test_a_subscriber_gets_every_tick_then_the_end_of_the_recording(
         for name in ("ts_event_ns", "price_e4", "instrument"):
             assert row[name] == expected[name]
         for name in ("quantity", "day_volume"):
-            assert row[name] == (expected[name] if mode == 2 else 0)
+            assert row[name] == (expected[name] if mode > 1 else 0)
     assert to_the_end(client) == ([], 1000, "end of recording")
     simulator.wait()
     assert simulator.frames_sent == 5_000
@@ -275,8 +221,8 @@ def test_a_wrong_request_is_answered_and_the_connection_stays(
     client = simulate(day(10)).client()
     client.send(text)
     assert set(json.loads(client.recv())) == {"correlationID", "errorCode", "errorMessage"}
-    ask(client, 1, BOTH, mode=3)
-    assert "not supported here" in json.loads(client.recv())["errorMessage"]
+    ask(client, 1, BOTH, mode=4)
+    assert json.loads(client.recv())["errorMessage"].startswith("params.mode: ")
     ask(client, 1, BOTH)
     assert len(to_the_end(client)[0]) == 10
 

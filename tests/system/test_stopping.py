@@ -19,6 +19,11 @@ from tests.system.golden import write_day
 HERE = Path(__file__).parent
 SLOW = ("--through-simulator", "--free-running", "--speed", "60")  # a day of 6 minutes
 
+HOLD = (  # nothing closes the position but an end
+    "--set", "risk.base_sl_points=200", "--set", "risk.use_trail_stop=false",
+    "--set", "risk.tp_points=[1000.0]", "--set", "risk.tp_percents=[1.0]",
+)  # fmt: skip
+
 StartDay = Callable[..., "Run"]
 
 
@@ -73,7 +78,7 @@ def test_a_signal_closes_the_position_and_exports_once(
     expected: ExitCode,
     mode: str,
 ) -> None:
-    run = start_day("BuysOnce", "--mode", mode, "--set", "risk.base_sl_points=200")
+    run = start_day("BuysOnce", "--mode", mode, *HOLD)
     run.wait_until_open()
     os.kill(run.process.pid, number)
     code, output = run.finish()
@@ -84,7 +89,7 @@ def test_a_signal_closes_the_position_and_exports_once(
 def test_ctrl_c_in_the_terminal_reaches_the_children_only_through_the_supervisor(
     tickpipe: Tickpipe, start_day: StartDay
 ) -> None:
-    run = start_day("BuysOnce", "--set", "risk.base_sl_points=200")
+    run = start_day("BuysOnce", *HOLD)
     run.wait_until_open()
     os.killpg(run.process.pid, signal.SIGINT)  # what a terminal does
     code, output = run.finish()
@@ -121,7 +126,7 @@ def test_in_lockstep_too_risk_goes_on_without_a_dead_strategy(
 
 
 def test_a_dead_feed_makes_risk_close_the_position(tickpipe: Tickpipe, start_day: StartDay) -> None:
-    run = start_day("BuysOnce", "--set", "risk.base_sl_points=200")
+    run = start_day("BuysOnce", *HOLD, "--set", "feed.restarts_max=0")
     run.wait_until_open()
     run.kill("feed")
     code, output = run.finish()
@@ -129,8 +134,61 @@ def test_a_dead_feed_makes_risk_close_the_position(tickpipe: Tickpipe, start_day
     assert tickpipe.trades()[-1]["exit_reason"] == "stale_feed"
 
 
+@pytest.mark.parametrize("mode", ["poll", "callback"])
+def test_a_killed_feed_is_started_again_and_everybody_goes_on(
+    tickpipe: Tickpipe, start_day: StartDay, mode: str
+) -> None:
+    run = start_day("BuysOnce", "--mode", mode, *HOLD)
+    run.wait_until_open()
+    first, handled = run.beat("feed", "pid"), run.beat("risk", "last_seq")
+    run.kill("feed")
+    for role in ("strategy", "risk"):
+        tickpipe.wait_for(
+            lambda role=role: run.beat(role, "last_seq") > handled + 100,  # type: ignore[misc]
+            f"{role} to handle ticks of another feed",
+        )
+    assert run.beat("feed", "pid") != first
+    assert run.beat("feed", "last_seq") > handled, "seqs go on where they were"
+    assert run.beat("risk", "position") > 0, "the position is kept"
+    run.process.terminate()
+    code, output = run.finish()
+    assert code == ExitCode.OK, output
+    assert "feed died: killed by SIGKILL. Starting another one" in output
+    parameters, trades = tickpipe.results_file()
+    assert trades[-1]["exit_reason"] == "Stop Requested"
+    assert parameters["Feed Restarts"] == "1"
+
+
+def test_a_feed_that_dies_too_often_makes_risk_close_the_position(
+    tickpipe: Tickpipe, start_day: StartDay
+) -> None:
+    run = start_day(
+        "BuysOnce", *HOLD, "--set", "feed.restarts_max=1", "--set", "risk.dead_feed_seconds_max=0.5"
+    )
+    run.wait_until_open()
+    first = run.beat("feed", "pid")
+    run.kill("feed")
+    tickpipe.wait_for(lambda: run.beat("feed", "pid") != first, "another feed")
+    run.kill("feed")
+    code, output = run.finish()
+    assert code == ExitCode.CHILD_DIED, output
+    assert tickpipe.trades()[-1]["exit_reason"] == "stale_feed"
+
+
+def test_a_ring_that_was_deleted_under_its_readers_makes_risk_close_the_position(
+    tickpipe: Tickpipe, start_day: StartDay
+) -> None:
+    run = start_day("BuysOnce", *HOLD)
+    run.wait_until_open()
+    (tickpipe.run_directory / "ticks.ring").unlink()
+    code, output = run.finish()
+    assert code == ExitCode.CHANNEL_BROKEN, output
+    assert "ticks.ring was deleted or replaced" in output
+    assert tickpipe.trades()[-1]["exit_reason"] in ("Error Occurred", "Stop Requested")
+
+
 def test_a_dead_risk_ends_the_run_and_says_what_is_unguarded(start_day: StartDay) -> None:
-    run = start_day("BuysOnce", "--set", "risk.base_sl_points=200")
+    run = start_day("BuysOnce", *HOLD)
     run.wait_until_open()
     run.kill("risk")
     code, output = run.finish()
@@ -142,7 +200,7 @@ def test_a_dead_risk_ends_the_run_and_says_what_is_unguarded(start_day: StartDay
 def test_children_end_in_order_when_the_supervisor_is_killed(
     tickpipe: Tickpipe, start_day: StartDay, mode: str
 ) -> None:
-    run = start_day("BuysOnce", "--mode", mode, "--set", "risk.base_sl_points=200")
+    run = start_day("BuysOnce", "--mode", mode, *HOLD)
     run.wait_until_open()
     run.process.kill()
     run.finish()
@@ -171,8 +229,7 @@ def test_seven_failures_in_a_row_close_the_position_and_stop(
 def test_a_strategy_that_never_returns_is_killed_and_risk_guards_the_position(
     tickpipe: Tickpipe, start_day: StartDay
 ) -> None:
-    hang = ("--set", "run.hang_seconds_max=2", "--set", "risk.base_sl_points=200")
-    run = start_day("BuysThenNeverReturns", *hang)
+    run = start_day("BuysThenNeverReturns", *HOLD, "--set", "run.hang_seconds_max=2")
     run.wait_until_open()
     tickpipe.wait_for(lambda: not alive(run.beat("strategy", "pid")), "the hung one to be killed")
     run.process.terminate()

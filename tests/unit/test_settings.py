@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from datetime import time
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import SettingsError
 from pipeline.settings import (
+    LOGINS,
     SECRET_NAMES,
     SIMULATOR_SECRETS,
     FeedSettings,
@@ -50,17 +52,17 @@ def mistakes(message: str) -> list[str]:
 # The configurations that ship ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["guide.toml", "paper.toml", "live.example.toml"])
+CONFIGS = ("guide.toml", "paper.toml", "live.example.toml", "kite.example.toml")
+EXAMPLES = {"live.example.toml": "smartapi", "kite.example.toml": "kite"}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_a_configuration_that_ships_loads(configs: Path, name: str) -> None:
     assert isinstance(load_settings(configs / name), Settings)
 
 
 def test_no_other_configuration_ships(configs: Path) -> None:
-    assert {path.name for path in configs.iterdir()} == {
-        "guide.toml",
-        "paper.toml",
-        "live.example.toml",
-    }
+    assert {path.name for path in configs.iterdir()} == set(CONFIGS)
 
 
 def test_guide_toml_is_the_configuration_of_the_golden_day(
@@ -82,20 +84,30 @@ def test_paper_toml_needs_no_broker_and_no_secret(configs: Path) -> None:
     assert load_secrets(settings.feed, {}) is SIMULATOR_SECRETS
 
 
-def test_the_live_example_goes_to_the_broker_over_tls(configs: Path) -> None:
-    feed = load_settings(configs / "live.example.toml").feed
-    assert feed.url == "wss://smartapisocket.angelone.in/smart-stream"
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_live_example_goes_to_its_broker_over_tls(configs: Path, name: str) -> None:
+    feed = load_settings(configs / name).feed
+    assert feed.broker == EXAMPLES[name]
+    assert feed.url == FeedSettings.model_validate({"broker": EXAMPLES[name]}).url
+    assert feed.url.startswith("wss://")
     assert feed.credentials == "environment"
 
 
-def test_the_live_example_names_every_variable_and_contains_no_secret(configs: Path) -> None:
-    text = (configs / "live.example.toml").read_text(encoding="utf-8")
-    assert [name for name in ENVIRONMENT if f"export {name}=…" not in text] == []
-    assert [name for name in SECRET_NAMES if f'{name} = "…"' not in text] == []
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_live_example_names_every_variable_and_contains_no_secret(
+    configs: Path, name: str
+) -> None:
+    text = (configs / name).read_text(encoding="utf-8")
+    needed = LOGINS[EXAMPLES[name]]
+    assert set(re.findall(r"export (TICKPIPE_\w+)=…", text)) == {
+        f"TICKPIPE_{secret.upper()}" for secret in needed
+    }
+    assert [secret for secret in needed if f'{secret} = "…"' not in text] == []
 
 
-def test_the_live_example_is_flat_twenty_minutes_before_the_close(configs: Path) -> None:
-    assert load_settings(configs / "live.example.toml").flat_time == time(15, 20)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_live_example_is_flat_twenty_minutes_before_the_close(configs: Path, name: str) -> None:
+    assert load_settings(configs / name).flat_time == time(15, 20)
 
 
 # Mistakes ------------------------------------------------------------------------------------
@@ -196,8 +208,9 @@ def test_a_missing_section_is_refused(table: Table, section: str) -> None:
         ("session", "start", "quarter past nine", "got 'quarter past nine'"),
         ("session", "end_buffer_minutes", -1, "greater than or equal to 0, got -1"),
         ("waiting", "mode", "POLL", "'poll', 'callback' or 'adaptive', got 'POLL'"),
-        ("feed", "mode", "full", "'ltp' or 'quote', got 'full'"),
-        ("feed", "broker", "kite", "'smartapi' or 'recorded', got 'kite'"),
+        ("feed", "mode", "depth", "'ltp', 'quote' or 'full', got 'depth'"),
+        ("feed", "broker", "icici", "'smartapi', 'kite' or 'recorded', got 'icici'"),
+        ("feed", "broker", [], "'smartapi', 'kite' or 'recorded', got []"),
         ("feed", "url", "http://127.0.0.1:1/", "should match pattern"),
         ("capital", "initial_capital", [], "got []"),
     ],
@@ -236,7 +249,7 @@ def test_all_mistakes_are_reported_at_once(table: Table) -> None:
     table["risk"]["base_sl_point"] = 15.0
     del table["capital"]["initial_capital"]
     table["strategy"]["fast_ema"] = "quick"
-    table["feed"]["mode"] = "full"
+    table["feed"]["mode"] = "depth"
     message = refusal(table)
     assert message.startswith("my.toml: 5 mistake(s)\n")
     assert {line.split(": ")[0] for line in mistakes(message)} == {
@@ -529,7 +542,48 @@ def test_an_override_is_checked_like_the_file(configs: Path, override: str, said
     assert mistakes(str(caught.value))[0].startswith(said)
 
 
+# Brokers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("broker", "url"),
+    [
+        ("smartapi", "wss://smartapisocket.angelone.in/smart-stream"),
+        ("kite", "wss://ws.kite.trade"),
+    ],
+)
+def test_without_an_address_the_broker_is_asked_at_its_own(broker: str, url: str) -> None:
+    assert FeedSettings.model_validate({"broker": broker}).url == url
+
+
+def test_a_recorded_day_needs_no_address() -> None:
+    fields = {"broker": "recorded", "recording": "day.csv"}
+    assert FeedSettings.model_validate(fields).url == ""
+
+
+@pytest.mark.parametrize("mode", ["ltp", "quote", None])
+def test_hours_need_the_mode_in_which_kite_sends_a_time(table: Table, mode: str | None) -> None:
+    table["feed"] |= {"broker": "kite"} | ({"mode": mode} if mode else {})
+    assert parse_settings(table).session.gates is False
+    table["session"]["gates"] = True
+    assert mistakes(refusal(table)) == [
+        "session: gates = true needs the time of each tick, which Kite sends with "
+        f'feed.mode = "full" only, not "{mode or "quote"}"'
+    ]
+    table["feed"]["mode"] = "full"
+    assert parse_settings(table).session.gates is True
+
+
+def test_hours_are_not_judged_by_a_feed_that_is_wrong_itself(table: Table) -> None:
+    table["session"]["gates"] = True
+    table["feed"] |= {"broker": "kite", "mode": "depth"}
+    assert [line.split(":")[0] for line in mistakes(refusal(table))] == ["feed.mode"]
+
+
 # Secrets -------------------------------------------------------------------------------------
+
+
+BROKER_AND_SECRET = [(broker, name) for broker, names in LOGINS.items() for name in names]
 
 
 def feed(**changes: object) -> FeedSettings:
@@ -567,29 +621,32 @@ def test_a_secret_in_another_section_is_not_shown_either(table: Table, section: 
     assert "hunter2" not in message
 
 
-def test_secrets_come_from_the_environment() -> None:
-    secrets = load_secrets(feed(), ENVIRONMENT)
+@pytest.mark.parametrize("broker", LOGINS)
+def test_secrets_come_from_the_environment_and_only_the_brokers_own(broker: str) -> None:
+    secrets = load_secrets(feed(broker=broker), ENVIRONMENT)
     found = {name: getattr(secrets, name).get_secret_value() for name in SECRET_NAMES}
-    assert found == {name: f"my-{name}" for name in SECRET_NAMES}
+    own = LOGINS[broker]
+    assert found == {name: f"my-{name}" if name in own else "" for name in SECRET_NAMES}
 
 
-@pytest.mark.parametrize("name", SECRET_NAMES)
+@pytest.mark.parametrize(("broker", "name"), BROKER_AND_SECRET)
 @pytest.mark.parametrize("absence", ["unset", "empty"])
-def test_a_variable_that_is_missing_is_named(name: str, absence: str) -> None:
+def test_a_variable_that_is_missing_is_named(broker: str, name: str, absence: str) -> None:
     environment = copy.copy(ENVIRONMENT)
     if absence == "unset":
         del environment[f"TICKPIPE_{name.upper()}"]
     else:
         environment[f"TICKPIPE_{name.upper()}"] = ""
     with pytest.raises(SettingsError, match=f"the environment lacks {name}\n") as caught:
-        load_secrets(feed(), environment)
+        load_secrets(feed(broker=broker), environment)
     assert f"cure: export TICKPIPE_{name.upper()}=…" in str(caught.value)
     assert "my-" not in str(caught.value)
 
 
-def test_all_missing_variables_are_named_at_once() -> None:
-    with pytest.raises(SettingsError, match="lacks api_key, client_code, jwt, feed_token"):
-        load_secrets(feed(), {})
+@pytest.mark.parametrize("broker", LOGINS)
+def test_all_missing_variables_are_named_at_once(broker: str) -> None:
+    with pytest.raises(SettingsError, match=f"lacks {', '.join(LOGINS[broker])}\n"):
+        load_secrets(feed(broker=broker), {})
 
 
 def test_secrets_come_from_a_file_that_only_its_owner_may_read(tmp_path: Path) -> None:

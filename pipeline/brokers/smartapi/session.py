@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Received
+from pipeline.brokers.notices import notice_of
 from pipeline.brokers.smartapi.wire import (
     EXCHANGE_TYPES,
-    MODE_LTP,
-    MODE_QUOTE,
+    MODES,
     decode,
     instrument_key,
 )
@@ -31,7 +31,6 @@ from pipeline.settings import FeedSettings, Instrument, Secrets
 TOKENS_PER_MESSAGE_MAX = 200
 TOKENS_PER_CONNECTION_MAX = 1_000
 PING_SECONDS_MAX = 10.0
-NOTICE_CHARACTERS_MAX = 200
 
 # A sequence that went back is a duplicate, unless the exchange's clock has moved on by more than
 # any reordering explains: then the server counts afresh, and to drop would be to drop for good.
@@ -61,10 +60,11 @@ class SmartApiSession:
                     cure="remove some [[instruments]] or divide them between two runs",
                 )
             )
-        self.url = feed.url
+        self.url = self.address = feed.url
         self.headers = tuple(f"{name}: {value}" for name, value in auth_headers(secrets).items())
         self.ping_interval_ns = int(min(PING_SECONDS_MAX, feed.silence_seconds_max / 3) * 1e9)
-        self._mode = MODE_LTP if feed.mode == "ltp" else MODE_QUOTE
+        self._secrets = tuple(header.rpartition(" ")[2] for header in self.headers)
+        self._mode = MODES[feed.mode]
         self._instruments = tuple(instruments)
         self._instrument_of = {instrument_key(row): i for i, row in enumerate(instruments)}
         self._sequences = [0] * len(instruments)
@@ -90,8 +90,7 @@ class SmartApiSession:
         """Ignore pongs; pass on everything else as a notice, secrets removed."""
         if text == "pong":
             return _NOTHING
-        notice = self._masked(_described(self._masked(text)))
-        return Received(_NO_TICKS, notice=notice[:NOTICE_CHARACTERS_MAX])
+        return Received(_NO_TICKS, notice=notice_of(text, _described, self._secrets))
 
     def on_binary(self, data: bytes | memoryview, now_ns: int) -> Received:
         decoded = decode(data, self._instrument_of, now_ns)
@@ -118,12 +117,6 @@ class SmartApiSession:
         )
         self._take(ticks, instrument, sequence)
         return Received(ticks, notice=notice)
-
-    def _masked(self, text: str) -> str:
-        for header in self.headers:
-            secret = header.rpartition(" ")[2]
-            text = text.replace(secret, "***") if secret else text
-        return text
 
 
 def auth_headers(secrets: Secrets) -> dict[str, str]:

@@ -26,6 +26,7 @@ from pipeline.settings import Instrument
 MODE_LTP = 1
 MODE_QUOTE = 2
 MODE_SNAPQUOTE = 3
+MODES = {"ltp": MODE_LTP, "quote": MODE_QUOTE, "full": MODE_SNAPQUOTE}
 
 EXCHANGE_TYPES = {"NSE": 1, "NFO": 2, "BSE": 3, "BFO": 4, "MCX": 5, "CDS": 13}
 CURRENCY = EXCHANGE_TYPES["CDS"]
@@ -76,22 +77,22 @@ SNAPQUOTE = np.dtype(_LTP_FIELDS + _QUOTE_FIELDS + _SNAPQUOTE_FIELDS)
 assert (LTP.itemsize, QUOTE.itemsize, SNAPQUOTE.itemsize) == (51, 123, 379)
 
 # struct reads one packet several times faster than numpy does; both views are asserted to fit.
-_HEAD = struct.Struct("<BB25sqqq")
-_TRADED = struct.Struct("<qqq")
-_LEVEL = struct.Struct("<HqqH")
+_HEAD = struct.Struct("<xB25sqqq")
+_TRADED_HEAD = struct.Struct("<xB25sqqqq8xq")
+_FLAGS = struct.Struct("<" + 10 * "H18x")
+_PRICES = struct.Struct("<" + 10 * "10xq2x")
 _ROW = struct_of(TICK)
-_DEPTH_START, _DEPTH_END = 147, 347
+_DEPTH_START = 147
+_BIDS_FIRST = (1,) * 5 + (0,) * 5  # the flags of every recorded packet
 assert _HEAD.size == LTP.itemsize
-assert _LEVEL.size == DEPTH_LEVEL.itemsize
+assert _FLAGS.size == _PRICES.size == 10 * DEPTH_LEVEL.itemsize
 assert SNAPQUOTE.fields is not None
 assert SNAPQUOTE.fields["depth"][1] == _DEPTH_START
 
-_BYTES_OF_MODE = {
-    MODE_LTP: LTP.itemsize,
-    MODE_QUOTE: QUOTE.itemsize,
-    MODE_SNAPQUOTE: SNAPQUOTE.itemsize,
-}
+_KIND_OF_MODE = {MODE_LTP: LTP, MODE_QUOTE: QUOTE, MODE_SNAPQUOTE: SNAPQUOTE}
+_BYTES_OF_MODE = {mode: kind.itemsize for mode, kind in _KIND_OF_MODE.items()}
 _I64_MAX = 2**63 - 1
+_PRICE_MAX = _I64_MAX // E4_PER_PAISA
 _U32_MAX = 2**32 - 1
 _TIME_MS_MAX = _I64_MAX // 1_000_000
 
@@ -118,21 +119,27 @@ def decode(
     that is not above 0, a negative time, sequence or volume, a quantity that does not fit u32.
     One impossible field refuses the whole frame: what it says about the price is no better.
     """
-    if len(data) < LTP.itemsize:
+    size = len(data)
+    mode = data[0] if size else 0
+    if mode not in _BYTES_OF_MODE or size < _BYTES_OF_MODE[mode]:
         return None
-    mode, exchange_type, token, sequence, time_ms, price = _HEAD.unpack_from(data)
-    bytes_min = _BYTES_OF_MODE.get(mode)
-    instrument = instrument_of.get((exchange_type, token.partition(b"\0")[0]))
-    if bytes_min is None or len(data) < bytes_min or instrument is None:
-        return None
-    quantity = day_volume = bid_e4 = ask_e4 = 0
-    if mode != MODE_LTP:
-        quantity, _, day_volume = _TRADED.unpack_from(data, LTP.itemsize)
+    quantity = day_volume = bid = ask = 0
+    if mode == MODE_LTP:
+        exchange_type, token, sequence, time_ms, price = _HEAD.unpack_from(data)
+    else:
+        traded = _TRADED_HEAD.unpack_from(data)
+        exchange_type, token, sequence, time_ms, price, quantity, day_volume = traded
         if mode == MODE_SNAPQUOTE:
-            bid_e4, ask_e4 = _best_prices(data, exchange_type)
-    price_e4 = _e4(price, exchange_type)
+            bid, ask = _best_prices(data)
+    instrument = instrument_of.get((exchange_type, token.partition(b"\0")[0]))
+    if instrument is None:
+        return None
+    if exchange_type == CURRENCY:
+        price, bid, ask = (units // CURRENCY_UNITS_PER_E4 for units in (price, bid, ask))
+    else:
+        price, bid, ask = price * E4_PER_PAISA, bid * E4_PER_PAISA, ask * E4_PER_PAISA
     if not (
-        0 < price_e4 <= _I64_MAX
+        0 < price <= _I64_MAX
         and 0 <= time_ms <= _TIME_MS_MAX
         and sequence >= 0
         and 0 <= quantity <= _U32_MAX
@@ -143,56 +150,59 @@ def decode(
         0,
         time_ms * 1_000_000,
         now_ns,
-        price_e4,
+        price,
         instrument,
         0,
         quantity,
         day_volume,
-        bid_e4,
-        ask_e4,
+        bid,
+        ask,
     )
     return Decoded(np.frombuffer(bytearray(row), TICK), instrument, sequence)
 
 
-def _e4(price: int, exchange_type: int) -> int:
-    if exchange_type == CURRENCY:
-        return price // CURRENCY_UNITS_PER_E4
-    return price * E4_PER_PAISA
-
-
-def _best_prices(data: bytes | memoryview, exchange_type: int) -> tuple[int, int]:
+def _best_prices(data: bytes | memoryview) -> tuple[int, int]:
     """Return best bid and ask of the depth, 0 where there is none; sides go by the flag."""
-    bid_e4 = ask_e4 = 0
-    for flag, _, price, _ in _LEVEL.iter_unpack(data[_DEPTH_START:_DEPTH_END]):
-        price_e4 = _e4(price, exchange_type)
-        if not 0 < price_e4 <= _I64_MAX:
-            continue
-        if flag == 1:
-            bid_e4 = max(bid_e4, price_e4)
-        elif flag == 0:
-            ask_e4 = min(ask_e4 or price_e4, price_e4)
-    return bid_e4, ask_e4
+    flags = _FLAGS.unpack_from(data, _DEPTH_START)
+    prices = _PRICES.unpack_from(data, _DEPTH_START)
+    if flags == _BIDS_FIRST:
+        bid, ask = max(prices[:5]), min(prices[5:])
+        if 0 <= bid <= _PRICE_MAX and 0 < ask <= _PRICE_MAX:
+            return bid, ask
+    sides: dict[int, list[int]] = {0: [], 1: []}
+    for flag, price in zip(flags, prices, strict=True):
+        if flag in sides and 0 < price <= _PRICE_MAX:
+            sides[flag].append(price)
+    return max(sides[1], default=0), min(sides[0], default=0)
 
 
-def encode_ltp(
-    ticks: NDArray[np.void], keys: Sequence[tuple[int, bytes]], first_sequence: int
+def encode(
+    mode: str, ticks: NDArray[np.void], keys: Sequence[tuple[int, bytes]], first_sequence: int
 ) -> NDArray[np.void]:
-    """Return one LTP packet per TICK row; ``keys[row["instrument"]]`` names it on the wire.
+    """Return one packet of ``mode`` (ltp, quote, full) for each TICK row.
 
-    Sequence numbers count up from ``first_sequence``. What the unit of the wire cannot hold is
-    cut off: time below 1 ms, prices below a paisa (``is_exact`` tells).
+    ``keys[row["instrument"]]`` names the row's on the wire; sequence numbers count up from
+    ``first_sequence``. What a TICK lacks is 0. What the unit of the wire cannot hold is cut off:
+    time below 1 ms, prices below a paisa (``is_exact`` tells).
     """
-    return _encode(LTP, MODE_LTP, ticks, keys, first_sequence)
-
-
-def encode_quote(
-    ticks: NDArray[np.void], keys: Sequence[tuple[int, bytes]], first_sequence: int
-) -> NDArray[np.void]:
-    """Return one Quote packet per TICK row, as ``encode_ltp``; what a TICK lacks is 0."""
-    packets = _encode(QUOTE, MODE_QUOTE, ticks, keys, first_sequence)
-    packets["quantity"] = ticks["quantity"]
-    packets["average_price"] = packets["price"]
-    packets["day_volume"] = ticks["day_volume"]
+    exchange_types = np.array([exchange_type for exchange_type, _ in keys], "u1")
+    tokens = np.array([token for _, token in keys], "S25")
+    packets = np.zeros(len(ticks), _KIND_OF_MODE[MODES[mode]])
+    packets["mode"] = MODES[mode]
+    packets["exchange_type"] = exchange_types[ticks["instrument"]]
+    packets["token"] = tokens[ticks["instrument"]]
+    packets["sequence"] = np.arange(first_sequence, first_sequence + len(ticks))
+    packets["time_ms"] = ticks["ts_event_ns"] // 1_000_000
+    packets["price"] = _raw(ticks["price_e4"], packets["exchange_type"])
+    if mode != "ltp":
+        packets["quantity"] = ticks["quantity"]
+        packets["average_price"] = packets["price"]
+        packets["day_volume"] = ticks["day_volume"]
+    if mode == "full":
+        packets["last_trade_s"] = ticks["ts_event_ns"] // 1_000_000_000
+        packets["depth"]["flag"][:] = _BIDS_FIRST
+        for place, name in ((0, "bid_e4"), (5, "ask_e4")):
+            packets["depth"]["price"][:, place] = _raw(ticks[name], packets["exchange_type"])
     return packets
 
 
@@ -204,24 +214,7 @@ def is_exact(ticks: NDArray[np.void], keys: Sequence[tuple[int, bytes]]) -> NDAr
     return exact
 
 
-def _encode(
-    dtype: np.dtype[np.void],
-    mode: int,
-    ticks: NDArray[np.void],
-    keys: Sequence[tuple[int, bytes]],
-    first_sequence: int,
-) -> NDArray[np.void]:
-    exchange_types = np.array([exchange_type for exchange_type, _ in keys], "u1")
-    tokens = np.array([token for _, token in keys], "S25")
-    packets = np.zeros(len(ticks), dtype)
-    packets["mode"] = mode
-    packets["exchange_type"] = exchange_types[ticks["instrument"]]
-    packets["token"] = tokens[ticks["instrument"]]
-    packets["sequence"] = np.arange(first_sequence, first_sequence + len(ticks))
-    packets["time_ms"] = ticks["ts_event_ns"] // 1_000_000
-    packets["price"] = np.where(
-        packets["exchange_type"] == CURRENCY,
-        ticks["price_e4"] * CURRENCY_UNITS_PER_E4,
-        ticks["price_e4"] // E4_PER_PAISA,
-    )
-    return packets
+def _raw(prices_e4: NDArray[np.int64], exchange_types: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return prices in the unit of the wire."""
+    units, paise = prices_e4 * CURRENCY_UNITS_PER_E4, prices_e4 // E4_PER_PAISA
+    return np.where(exchange_types == CURRENCY, units, paise)

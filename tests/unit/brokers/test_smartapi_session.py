@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from pipeline.brokers.contract import Received
 from pipeline.brokers.smartapi.session import SmartApiSession
-from pipeline.brokers.smartapi.wire import encode_quote, instrument_key
+from pipeline.brokers.smartapi.wire import encode, instrument_key
 from pipeline.errors import SettingsError
 from pipeline.records import TICK
 from pipeline.settings import SIMULATOR_SECRETS, FeedSettings, Instrument, Secrets
@@ -51,7 +51,7 @@ def frame(
     tick["instrument"], tick["price_e4"] = instrument, price * 10_000
     tick["ts_event_ns"] = time_ms * 1_000_000
     keys = [instrument_key(row) for row in make_instruments(2)]
-    return encode_quote(tick, keys, sequence).tobytes()
+    return encode("quote", tick, keys, sequence).tobytes()
 
 
 def counts(received: Received) -> tuple[int, int, int]:
@@ -107,7 +107,7 @@ def test_opening_subscribes_every_instrument_by_exchange() -> None:
     }
 
 
-@pytest.mark.parametrize(("mode", "number"), [("ltp", 1), ("quote", 2)])
+@pytest.mark.parametrize(("mode", "number"), [("ltp", 1), ("quote", 2), ("full", 3)])
 def test_the_mode_of_the_settings_is_subscribed(mode: str, number: int) -> None:
     (message,) = make_session(mode=mode).on_open()
     assert json.loads(message)["params"]["mode"] == number

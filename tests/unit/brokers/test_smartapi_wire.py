@@ -19,8 +19,7 @@ from pipeline.brokers.smartapi.wire import (
     QUOTE,
     SNAPQUOTE,
     decode,
-    encode_ltp,
-    encode_quote,
+    encode,
     instrument_key,
     is_exact,
 )
@@ -82,7 +81,7 @@ def test_recorded_frames_are_encoded_byte_for_byte(shared_data: Path) -> None:
     for frame in recorded_frames(shared_data):
         decoded = decode(frame, instrument_of, NOW_NS)
         assert decoded is not None
-        assert encode_ltp(decoded.ticks, keys, decoded.sequence).tobytes() == frame
+        assert encode("ltp", decoded.ticks, keys, decoded.sequence).tobytes() == frame
 
 
 def test_a_recorded_snapquote_gives_trade_volume_and_best_prices(shared_data: Path) -> None:
@@ -112,12 +111,14 @@ def some_ticks() -> NDArray[np.void]:
     return ticks
 
 
-@pytest.mark.parametrize("encode", [encode_ltp, encode_quote])
-def test_what_is_encoded_decodes_to_the_same_tick(encode: type[encode_ltp]) -> None:
+@pytest.mark.parametrize("mode", ["ltp", "quote", "full"])
+def test_what_is_encoded_decodes_to_the_same_tick(mode: str) -> None:
     ticks = some_ticks()
-    if encode is encode_ltp:
+    if mode == "ltp":
         ticks["quantity"] = ticks["day_volume"] = 0
-    for place, row in enumerate(encode(ticks, list(INSTRUMENT_OF), first_sequence=7)):
+    if mode == "full":
+        ticks["bid_e4"], ticks["ask_e4"] = ticks["price_e4"] - 500, ticks["price_e4"] + 500
+    for place, row in enumerate(encode(mode, ticks, list(INSTRUMENT_OF), first_sequence=7)):
         decoded = decode(row.tobytes(), INSTRUMENT_OF, NOW_NS)
         assert decoded is not None
         assert decoded.sequence == 7 + place
@@ -164,7 +165,7 @@ def test_currency_derivatives_count_in_ten_millionths_of_a_rupee() -> None:
     key = (13, b"1")
     tick = np.zeros(1, TICK)
     tick["price_e4"] = 884_125  # ₹ 88.4125
-    (row,) = encode_quote(tick, [key], 1)
+    (row,) = encode("quote", tick, [key], 1)
     assert row["price"] == 884_125_000
     decoded = decode(row.tobytes(), {key: 0}, NOW_NS)
     assert decoded is not None
@@ -190,6 +191,28 @@ def with_depth(*levels: tuple[int, int]) -> bytes:
 def test_sides_of_the_depth_go_by_the_flag_and_not_by_the_place() -> None:
     row = decoded_row(with_depth((0, 23_595), (1, 23_580), (0, 23_590), (1, 23_585)))
     assert (row["bid_e4"], row["ask_e4"]) == (2_358_500, 2_359_000)
+
+
+ASKS = [(0, 23_590), (0, 23_595), (0, 23_600), (0, 23_605), (0, 23_610)]
+BIDS = [(1, 23_585), (1, 23_580), (1, 23_575), (1, 23_570), (1, 23_565)]
+
+
+@pytest.mark.parametrize(
+    "levels", [BIDS + ASKS, ASKS + BIDS, BIDS[::-1] + ASKS[::-1], (BIDS + ASKS)[::-1]]
+)
+def test_a_whole_depth_gives_its_best_prices_in_whatever_order(
+    levels: list[tuple[int, int]],
+) -> None:
+    row = decoded_row(with_depth(*levels))
+    assert (row["bid_e4"], row["ask_e4"]) == (2_358_500, 2_359_000)
+
+
+@pytest.mark.parametrize("price", [2**63 - 1, 2**63 // 100 + 1])
+def test_a_price_of_the_depth_that_cannot_be_counted_is_passed_over(price: int) -> None:
+    row = decoded_row(with_depth((1, price), *BIDS[:4], (0, price), *ASKS[:4]))
+    assert (row["bid_e4"], row["ask_e4"]) == (2_358_500, 2_359_000)
+    row = decoded_row(with_depth(*BIDS, *[(0, price)] * 5))
+    assert (row["bid_e4"], row["ask_e4"]) == (2_358_500, 0)
 
 
 def test_an_empty_side_of_the_depth_is_0() -> None:

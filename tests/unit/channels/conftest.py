@@ -8,6 +8,7 @@ import pytest
 from pipeline.channels import Implementation
 from pipeline.channels.readers import Readers
 from pipeline.settings import Settings, load_settings
+from tests.rig import Ring
 from tests.rig import channels as channels
 from tests.rig import processes as processes
 
@@ -26,6 +27,14 @@ def readers(channels: Implementation, directory: Path) -> Iterator[Readers]:
     table = channels.Readers.create(directory, ("a", "b"))
     yield table
     table.close()
+
+
+@pytest.fixture
+def ring(channels: Implementation, directory: Path, readers: Readers) -> Iterator[Ring]:
+    """Return a ring of eight slots with its writer."""
+    opened = Ring(channels, directory, readers)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -129,3 +129,22 @@ def test_a_cell_of_positions_keeps_every_instrument(
     assert (int(seen["seq"][0]), int(seen["as_of_seq"][0])) == (1, 7)
     reader.close()
     writer.close()
+
+
+def test_a_reader_sees_that_another_writer_goes_on_in_a_new_cell(
+    channels: Implementation, cell: Cell
+) -> None:
+    cell.publish(1)
+    reader = cell.readers[0]
+    assert not reader.superseded
+    second = channels.CellWriter(cell.path, TICK)
+    second.publish(without_seq(ticks(7, 1)))
+    assert reader.superseded
+    assert cell.latest() == 1, "what it has mapped is as it was"
+    fresh = channels.CellReader(cell.path, TICK)
+    assert not fresh.superseded
+    row = fresh.latest()
+    assert row is not None
+    assert row["price_e4"] == ticks(7, 1)["price_e4"]
+    second.close()
+    fresh.close()

@@ -62,8 +62,17 @@ def test_a_reader_shows_how_far_behind_it_is(
     assert (report.published, report.claimed, report.state) == (5, 5, State.OPEN)
     (shown,) = report.readers
     assert (shown.name, shown.cursor, shown.behind, shown.lost) == (RISK, 2, 3, 0)
-    assert shown.waits == "awake"
     reader.close()
+
+
+def test_a_reader_is_awake_while_it_holds_its_lock_and_dead_without_it(
+    directory: Path, readers: Readers, writer: RingWriter
+) -> None:
+    readers.slot(RISK).take()
+    lock = OwnerLock(lock_path(directory, RISK))
+    assert inspect(directory).readers[0].waits == "awake"
+    lock.close()
+    assert inspect(directory).readers[0].waits == "DEAD"
 
 
 def test_a_lapped_reader_shows_its_loss(

@@ -30,7 +30,7 @@ from pipeline.channels.locks import lock_is_held
 from pipeline.channels.readers import FILE_NAME, Readers
 from pipeline.channels.ring import RingReader
 from pipeline.channels.rundir import lock_path, own_run
-from pipeline.errors import AlreadyRunning
+from pipeline.errors import AlreadyRunning, ReaderLapped
 from pipeline.records import SIGNAL, TICK, ProcessState, positions_dtype
 from pipeline.settings import Mode, Settings
 from tests.rig import Processes, assert_intact, bell_word, ticks, until
@@ -49,7 +49,7 @@ def run(run_settings: Make) -> Iterator[Readers]:
         yield readers
 
 
-def feed(settings: Settings, count: int) -> Callable[[], int]:
+def feed(settings: Settings, count: int, beating: bool = False) -> Callable[[], int]:
     """Publish ``count`` ticks, in lockstep where the settings say so."""
 
     def be_feed() -> int:
@@ -58,7 +58,7 @@ def feed(settings: Settings, count: int) -> Callable[[], int]:
             for seq in range(1, count + 1):
                 line.ticks.publish(ticks(seq, 1))
                 if settings.channels.lockstep:
-                    until(lambda: line.done)
+                    until(lambda: (beating and line.beat(ProcessState.RUNNING)) or line.done)
             return line.ticks.published
 
     return be_feed
@@ -66,9 +66,9 @@ def feed(settings: Settings, count: int) -> Callable[[], int]:
 
 def idle_of(
     settings: Settings, role: str, line: StrategyLine | RiskLine, ready: Callable[[], bool]
-) -> Callable[[], None]:
+) -> Callable[[], object]:
     if settings.waiting.mode is not Mode.CALLBACK:
-        return line.waiting(settings, False).idle
+        return line.idle
     table = choose(settings.channels.implementation).Readers.attach(settings.run_directory)
     bell = table.bell(role)
     return lambda: bell.park(ready, HOUR_NS)
@@ -415,10 +415,15 @@ def test_processes_without_a_supervisor_remove_the_directory_when_the_last_one_l
     assert not settings.run_directory.parent.exists()
 
 
-def test_risk_sees_what_the_strategy_lost(
-    run_settings: Make, run: Readers, processes: Processes
+@pytest.mark.parametrize(("policy", "lost"), [("oldest", 36), ("latest", 99)])
+def test_risk_sees_what_the_strategy_lost_by_its_policy(
+    run_settings: Make, run: Readers, processes: Processes, policy: str, lost: int
 ) -> None:
-    settings = run_settings("channels.ring_capacity=64")
+    settings = run_settings(
+        "channels.ring_capacity=64",
+        f"strategy.when_lapped='{policy}'",
+        "risk.when_lapped='oldest'",
+    )
 
     def sleep_through_the_morning() -> int:
         with StrategyLine(settings) as line:
@@ -437,7 +442,7 @@ def test_risk_sees_what_the_strategy_lost(
         processes.fork(sleep_through_the_morning),
         processes.fork(see),
     ]
-    assert [child.result() for child in children] == [100, 36, [1, 36]]
+    assert [child.result() for child in children] == [100, lost, [1, lost]]
 
 
 @pytest.mark.parametrize(
@@ -462,12 +467,92 @@ def test_each_mode_has_its_way_to_wait(
 
     def kind_of(line_type: type[StrategyLine | RiskLine]) -> Callable[[], str]:
         def name() -> str:
-            with line_type(settings) as line:
+            with line_type(settings, bare) as line:
                 until(lambda: line.ticks.ready)
-                return type(line.waiting(settings, bare)).__name__
+                return type(line.waiting).__name__
 
         return name
 
     children = [processes.fork(kind_of(line)) for line in (StrategyLine, RiskLine)]
     processes.fork(feed(settings, 1)).result()
     assert [child.result() for child in children] == [expected[channels.name == "native"]] * 2
+
+
+def test_risk_raises_where_it_was_overtaken_unless_told_otherwise(
+    run_settings: Make, run: Readers, processes: Processes
+) -> None:
+    settings = run_settings("channels.ring_capacity=64")
+
+    def sleep() -> int:
+        with RiskLine(settings) as line:
+            until(lambda: line.ticks.published == 100)
+            with pytest.raises(ReaderLapped, match=r"risk was overtaken .* lost 36 ticks"):
+                line.read(LIMIT)
+            return line.ticks.lost
+
+    processes.fork(strategy(settings))
+    sleeper = processes.fork(sleep)
+    processes.fork(feed(settings, 100))
+    assert sleeper.result() == 36
+
+
+# Another feed takes over ----------------------------------------------------------------------
+
+
+def feed_that_dies(settings: Settings, count: int) -> Callable[[], int]:
+    def be_feed() -> int:
+        with FeedLine(settings) as line:
+            line.wait_for_readers()
+            line.ticks.publish(ticks(1, count))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    return be_feed
+
+
+def feed_that_goes_on(settings: Settings, count: int) -> Callable[[], int]:
+    def be_feed() -> int:
+        with FeedLine(settings) as line:
+            line.wait_for_readers()
+            line.ticks.publish(ticks(line.ticks.published + 1, count))
+            return line.ticks.published
+
+    return be_feed
+
+
+@pytest.mark.parametrize("mode", ["poll", "callback", "adaptive"])
+def test_readers_follow_to_the_ring_of_the_next_feed_and_lose_nothing(
+    channels: Implementation, run_settings: Make, run: Readers, processes: Processes, mode: str
+) -> None:
+    settings = run_settings(f"waiting.mode='{mode}'", f"channels.implementation='{channels.name}'")
+
+    def follows(line_type: type[StrategyLine | RiskLine]) -> Callable[[], list[int]]:
+        def be_reader() -> list[int]:
+            seqs: list[int] = []
+            with line_type(settings) as line:
+                while not line.ticks.ended:
+                    rows = line.ticks.read(LIMIT)
+                    assert_intact(rows)
+                    seqs += rows["seq"].tolist()
+                    if not len(rows) and line.follow() is None:
+                        line.idle()
+                return [line.ticks.lost, line.ticks.epoch, *seqs]
+
+        return be_reader
+
+    readers = [processes.fork(follows(line)) for line in (StrategyLine, RiskLine)]
+    processes.fork(feed_that_dies(settings, 30)).wait_for_death()
+    assert processes.fork(feed_that_goes_on(settings, 10)).result() == 40
+    assert [reader.result() for reader in readers] == [[0, 2, *range(1, 41)]] * 2
+
+
+def test_a_dead_reader_is_declared_gone_by_whoever_beats_next(
+    run_settings: Make, run: Readers, processes: Processes
+) -> None:
+    settings = run_settings(POLL, LOCKSTEP)
+    published = processes.fork(feed(settings, 40, beating=True))
+    handled = processes.fork(risk(settings))
+    processes.fork(strategy(settings, last=10, kill=True)).wait_for_death()
+    assert handled.result()["ticks"] == list(range(1, 41))
+    assert published.result() == 40
+    assert run.slot("strategy").gone

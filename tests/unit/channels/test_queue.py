@@ -139,3 +139,14 @@ def test_putting_rings_the_reader_that_is_parked(queue: Queue, directory: Path) 
     say_parked(table, 0, 1)
     queue.put(1)
     assert (bell_word(table, 0), bell_word(table, 1)) == (0, 1)
+
+
+def test_a_reader_sees_that_another_writer_goes_on_in_a_new_queue(
+    channels: Implementation, queue: Queue
+) -> None:
+    queue.put(2)
+    assert not queue.reader.superseded
+    second = channels.QueueWriter(queue.path, TICK, CAPACITY)
+    assert queue.reader.superseded
+    assert queue.take() == [1, 2], "what was put before is taken from the old one"
+    second.close()

@@ -1,66 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from pipeline.channels import Implementation
 from pipeline.channels.layout import CLAIMED, PUBLISHED, SLOTS_OFFSET
-from pipeline.channels.readers import FILE_NAME, Readers
-from pipeline.channels.segment import peek_header
+from pipeline.channels.readers import FILE_NAME
 from pipeline.records import TICK
-from tests.rig import assert_intact, bell_word, say_parked, ticks, without_seq, words_of
-
-CAPACITY = 8
-
-
-class Ring:
-    """A ring of eight slots in a directory, its writer, and readers on demand."""
-
-    def __init__(self, channels: Implementation, directory: Path, readers: Readers) -> None:
-        self.path = directory / "ticks.ring"
-        self.readers = readers
-        self._channels = channels
-        self._open: list[Any] = []
-        self.writer = self.open_writer(CAPACITY)
-
-    def open_writer(self, capacity: int) -> Any:
-        bells = self.readers.bells("a", "b")
-        writer = self._channels.RingWriter(self.path, TICK, capacity, bells)
-        self._open.append(writer)
-        return writer
-
-    def reader(self, name: str = "a") -> Any:
-        reader = self._channels.RingReader(self.path, TICK, self.readers.slot(name))
-        self._open.append(reader)
-        return reader
-
-    def publish(self, count: int) -> None:
-        self.writer.publish(without_seq(ticks(self.writer.published + 1, count)))
-
-    def close_writer(self, *, failed: bool = False) -> None:
-        self._open.remove(self.writer)
-        self.writer.close(failed=failed)
-
-    def close(self) -> None:
-        for end in self._open:
-            end.close()
-
-
-@pytest.fixture
-def ring(channels: Implementation, directory: Path, readers: Readers) -> Iterator[Ring]:
-    opened = Ring(channels, directory, readers)
-    yield opened
-    opened.close()
-
-
-def seqs(rows: NDArray[np.void]) -> list[int]:
-    assert_intact(rows)
-    return [int(seq) for seq in rows["seq"]]
+from tests.rig import RING_CAPACITY as CAPACITY
+from tests.rig import Ring, bell_word, say_parked, seqs, ticks, words_of
 
 
 def test_records_come_in_the_order_in_which_they_were_published(ring: Ring) -> None:
@@ -316,23 +265,6 @@ def test_the_writer_claims_and_publishes_in_the_words_of_the_layout(ring: Ring) 
     with words_of(ring.path) as words:
         assert (words[CLAIMED], words[PUBLISHED]) == (3, 3)
         assert words[SLOTS_OFFSET // 8 + 2 * TICK.itemsize // 8] == 3
-
-
-def test_a_new_writer_of_the_same_name_is_a_new_epoch_and_old_readers_keep_the_old_ring(
-    ring: Ring,
-) -> None:
-    reader = ring.reader()
-    ring.publish(2)
-    before = peek_header(ring.path)
-    second = ring.open_writer(CAPACITY)
-    second.publish(ticks(1, 1))
-    after = peek_header(ring.path)
-    assert before is not None
-    assert after is not None
-    assert int(after["epoch"]) == int(before["epoch"]) + 1
-    assert seqs(reader.read(100)) == [1, 2]
-    fresh = ring.reader("b")
-    assert fresh.published == 1
 
 
 def test_publishing_rings_only_readers_that_are_parked(ring: Ring, directory: Path) -> None:

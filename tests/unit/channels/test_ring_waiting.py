@@ -113,6 +113,24 @@ def test_the_end_of_the_ring_ends_the_wait(ends: Ends) -> None:
     assert ends.reader.ended
 
 
+def test_a_ring_that_another_writer_goes_on_with_ends_the_wait(
+    ends: Ends, channels: Implementation, directory: Path
+) -> None:
+    ends.close_writer()
+    ends.writer = channels.RingWriter(directory / "ticks.ring", TICK, CAPACITY)
+    assert len(ends.reader.wait_for_rows(2, FOREVER_NS, False, ends.bell)) == 0
+    assert ends.reader.superseded
+    ends.writer.close()
+
+
+def test_nobody_waits_with_a_view_in_hand(ends: Ends) -> None:
+    ends.publish(1)
+    ends.reader.view(1)
+    with pytest.raises(AssertionError, match="a view was not released"):
+        ends.reader.wait_for_rows(1, 0)
+    ends.reader.release()
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.usefixtures("endless_parks")
 def test_records_that_come_one_by_one_come_all_and_each_at_once(

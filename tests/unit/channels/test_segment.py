@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import stat
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.channels import layout
 from pipeline.channels.layout import HEADER, SLOTS_OFFSET, Kind
 from pipeline.channels.segment import (
     Segment,
@@ -19,7 +21,7 @@ from pipeline.channels.segment import (
 )
 from pipeline.errors import ChannelError, SegmentRefused
 from pipeline.records import TICK
-from tests.rig import Processes
+from tests.rig import Processes, words_of
 
 CAPACITY = 8
 WHOLE = SLOTS_OFFSET + CAPACITY * TICK.itemsize
@@ -86,6 +88,15 @@ def make_fifo(path: Path) -> None:
     os.mkfifo(path, 0o600)
 
 
+def set_words(**values: int) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        with words_of(path) as words:
+            for name, value in values.items():
+                words[getattr(layout, name)] = value
+
+    return change
+
+
 def set_header(field: str, value: object) -> Callable[[Path], None]:
     return lambda path: patch_header(path, field, value)
 
@@ -102,7 +113,7 @@ def set_header(field: str, value: object) -> Callable[[Path], None]:
         (make_empty, r"has 0 bytes\n  rule: the header is 640 bytes"),
         (make_short, r"has 639 bytes\n  rule: the header is 640 bytes"),
         (set_header("magic", b"NOTAPIPE"), r"starts with b'NOTAPIPE'"),
-        (set_header("version", 2), r"has version 2\n  rule: version is 1"),
+        (set_header("version", 1), r"has version 1\n  rule: version is 2"),
         (set_header("kind", Kind.QUEUE), r"has kind 2\n  rule: kind is 1"),
         (set_header("header_len", 512), r"has header_len 512\n  rule: header_len is 640"),
         (set_header("slot_size", 32), r"has slot_size 32\n  rule: slot_size is 64"),
@@ -111,6 +122,9 @@ def set_header(field: str, value: object) -> Callable[[Path], None]:
         (set_header("capacity", 6), r"has capacity 6\n  rule: capacity is a power of two"),
         (set_header("capacity", 16), r"has 1152 bytes\n  rule: 16 slots make 1664 bytes"),
         (cut_a_slot, r"has 1088 bytes\n  rule: 8 slots make 1152 bytes"),
+        (set_words(STATE=4), r"has state 4\n  rule: a state is one of 0 OPEN, 1 CLOSED, "),
+        (set_words(PUBLISHED=3), r"has base 0, published 3, claimed 0\n  rule: none of these is"),
+        (set_header("base", 9), r"has base 9, published 0, claimed 0\n"),
         (add_a_slot, r"has 1216 bytes\n  rule: 8 slots make 1152 bytes"),
     ],
 )
@@ -183,6 +197,44 @@ def test_a_new_segment_of_the_same_name_counts_the_epoch_and_leaves_the_old_mapp
     assert (int(header["epoch"]), int(header["capacity"])) == (2, 2 * CAPACITY)
     new.close()
     old.close()
+
+
+def mount_tmpfs(place: Path, size: int) -> str:
+    """Mount a tmpfs of ``size`` bytes that only this process sees; return why not, "" for done."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    private, recursive, new_mounts = 1 << 18, 1 << 14, 0x00020000
+    steps: tuple[Callable[[], int], ...] = (
+        lambda: libc.unshare(new_mounts),
+        lambda: libc.mount(b"none", b"/", None, private | recursive, None),
+        lambda: libc.mount(b"tmpfs", bytes(place), b"tmpfs", 0, f"size={size},mode=700".encode()),
+    )
+    for step in steps:
+        if step() != 0:
+            return f"cannot mount a tmpfs: {os.strerror(ctypes.get_errno())}"
+    return ""
+
+
+def test_a_shared_memory_that_is_full_is_an_error_and_no_bus_error_later(
+    directory: Path, processes: Processes
+) -> None:
+    path = directory / "ticks.ring"
+
+    def fill() -> list[str]:
+        if failed := mount_tmpfs(directory, 65_536):
+            return [failed]
+        with pytest.raises(ChannelError) as error:
+            create_segment(path, Kind.RING, TICK, 4_096)
+        left = [file.name for file in directory.iterdir()]
+        create_segment(path, Kind.RING, TICK, 512).close()
+        return ["", str(error.value), *left]
+
+    failed, *result = processes.fork(fill).result()
+    if failed:
+        pytest.skip(failed)
+    (message,) = result
+    assert message.startswith(f"{path} needs {SLOTS_OFFSET + 4_096 * 64} bytes and cannot have")
+    assert "No space left on device" in message
+    assert "--shm-size" in message
 
 
 def test_memory_that_is_not_there_is_an_error_and_leaves_no_file(

@@ -96,6 +96,15 @@ def test_refusals_wait_for_the_next_transaction_and_can_be_read_at_once(path: Pa
         assert (ledger.refusals(), other.refusals()) == ([REFUSAL], [REFUSAL])
 
 
+def test_when_orders_were_sent_goes_with_the_next_transaction(path: Path) -> None:
+    with Ledger.open(path) as ledger, Ledger.open(path) as other:
+        ledger.handed_over("E0", 77)
+        assert (ledger.times_sent(), other.times_sent()) == ({"E0": 77}, {})
+        with ledger.transaction():
+            ledger.handed_over("X1", 88)
+        assert ledger.times_sent() == other.times_sent() == {"E0": 77, "X1": 88}
+
+
 def test_refusals_do_not_wait_for_ever(path: Path) -> None:
     with Ledger.open(path) as ledger, Ledger.open(path) as other:
         for _ in range(REFUSALS_WAITING_MAX + 1):
@@ -162,7 +171,7 @@ def test_another_version_is_refused(path: Path) -> None:
     Ledger.open(path).close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 9")
-    with pytest.raises(UserError, match="version 9, this program writes 1"):
+    with pytest.raises(UserError, match="version 9, this program writes 2"):
         Ledger.open(path)
 
 

@@ -159,7 +159,23 @@ def test_a_stop_sells_everything_with_the_next_exit_id() -> None:
         reason="Stop Loss",
         tick_seq=2,
         ts_event_ns=at("10:00:09"),
+        ts_recv_ns=2_000,
     )
+
+
+def test_an_order_carries_the_times_of_what_caused_it() -> None:
+    session = RiskSession(guide())
+    session.take_price(tick(1, 100))
+    (entry,) = orders_of(session.on_signal(signal(1, ts_recv_ns=50, ts_signal_ns=70), 90))
+    fill_all(session, [entry])
+    close = signal(2, Action.CLOSE, ts_recv_ns=500, ts_signal_ns=700)
+    (exit,) = orders_of(session.on_signal(close, 900))
+    assert [(o.ts_recv_ns, o.ts_signal_ns) for o in (entry, exit)] == [(50, 70), (500, 700)]
+
+
+def test_an_order_that_no_tick_caused_has_no_such_times() -> None:
+    (order,) = open_session().flatten("Stop Requested")
+    assert (order.ts_recv_ns, order.ts_signal_ns) == (0, 0)
 
 
 def test_two_targets_on_one_tick_are_two_orders() -> None:

@@ -1,98 +1,133 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.runtime.latency import LatencyWindow
+from pipeline.records import HEARTBEAT, Stage
+from pipeline.runtime.latency import NOTHING, Latency, LatencyHistogram, Stages, measured
+
+NS_MAX = 2**63 - 1
 
 
 def ns(*values: int) -> NDArray[np.int64]:
     return np.array(values, dtype=np.int64)
 
 
-def nearest_rank(values: list[int], percent: int) -> int:
-    return sorted(values)[-(-len(values) * percent // 100) - 1]
+def nearest_rank(values: list[int], thousandths: int) -> int:
+    return sorted(values)[-(-len(values) * thousandths // 1_000) - 1]
 
 
-def test_nothing_added_gives_zeros() -> None:
-    assert LatencyWindow().percentiles() == (0, 0, 0)
+def test_nothing_added_is_told_as_such() -> None:
+    assert LatencyHistogram().latency() == NOTHING
+    assert str(NOTHING) == "n/a (nothing measured)"
 
 
 def test_one_value_is_every_percentile() -> None:
-    window = LatencyWindow()
-    window.add_one(700)
-    assert window.percentiles() == (700, 700, 700)
+    histogram = LatencyHistogram()
+    histogram.add_one(70_001)
+    assert histogram.latency() == Latency(1, 70_001, 70_001, 70_001, 70_001, 70_001)
 
 
-def test_percentiles_are_values_that_were_measured() -> None:
-    window = LatencyWindow()
-    window.add(np.arange(1, 101, dtype=np.int64)[::-1])
-    assert window.percentiles() == (50, 99, 100)
+def test_below_256_ns_percentiles_are_values_that_were_measured() -> None:
+    histogram = LatencyHistogram()
+    histogram.add(np.arange(1, 201, dtype=np.int64)[::-1])
+    assert histogram.latency() == Latency(200, 100, 180, 198, 200, 200)
 
 
-def test_old_values_leave_the_window_but_the_maximum_is_of_all() -> None:
-    window = LatencyWindow(size=4)
-    window.add_one(9_000)
-    window.add(ns(1, 2, 3, 4))
-    assert window.percentiles() == (2, 4, 9_000)
-    assert window.count == 5
+def test_the_whole_day_counts_not_only_the_newest() -> None:
+    histogram = LatencyHistogram()
+    histogram.add(np.full(900_000, 50, np.int64))
+    histogram.add(np.full(100_000, 200, np.int64))
+    assert histogram.latency() == Latency(1_000_000, 50, 50, 200, 200, 200)
 
 
-def test_a_batch_longer_than_the_window_keeps_its_newest_and_every_maximum() -> None:
-    window = LatencyWindow(size=4)
-    window.add(ns(50, 1, 1, 1, 60, 1, 1, 1, 5, 6, 7, 8))
-    assert window.percentiles() == (6, 8, 60)
-    assert window.count == 12
+def test_one_outlier_among_many_is_the_maximum_exactly() -> None:
+    histogram = LatencyHistogram()
+    histogram.add_one(987_654_321)
+    histogram.add(np.full(5_000, 10, np.int64))
+    assert histogram.latency() == Latency(5_001, 10, 10, 10, 10, 987_654_321)
+
+
+def test_a_clock_that_is_behind_gives_0() -> None:
+    histogram = LatencyHistogram()
+    histogram.add(ns(-5, -(2**62)))
+    assert histogram.latency() == Latency(2, 0, 0, 0, 0, 0)
 
 
 def test_the_caller_keeps_its_batch() -> None:
-    window, batch = LatencyWindow(size=4), ns(3, 1, 2)
-    window.add(batch)
-    window.percentiles()
-    batch[:] = 0
-    assert window.percentiles() == (2, 3, 3)
+    histogram, batch = LatencyHistogram(), ns(3, -1, 2)
+    histogram.add(batch)
+    batch[:] = 9
+    assert histogram.latency().max_ns == 3
+    assert batch.tolist() == [9, 9, 9]
 
 
 def test_asking_changes_nothing() -> None:
-    window = LatencyWindow(size=8)
-    window.add(ns(5, 4, 3, 2, 1))
-    first = window.percentiles()
-    window.add_one(9)
-    assert first == (3, 5, 5)
-    assert window.percentiles() == (3, 9, 9)
-    assert repr(window) == "<LatencyWindow of 6: p50 3 ns, p99 9 ns, max 9 ns>"
+    histogram = LatencyHistogram()
+    histogram.add(ns(5, 4, 3, 2, 1))
+    assert histogram.latency() == histogram.latency() == Latency(5, 3, 5, 5, 5, 5)
+    histogram.add_one(9)
+    assert histogram.latency() == Latency(6, 3, 9, 9, 9, 9)
 
 
-def test_asking_does_not_change_which_value_is_the_oldest() -> None:
-    window = LatencyWindow(size=3)
-    window.add(ns(9, 1, 5))
-    window.percentiles()
-    window.add_one(7)
-    assert window.percentiles() == (5, 7, 9)
+def test_a_latency_reads_in_microseconds() -> None:
+    assert str(Latency(12_345, 50_400, 61_000, 99_000, 1_234_500, 9_000_000)) == (
+        "p50 50.4, p90 61.0, p99 99.0, p99.9 1,234.5, max 9,000.0 us of 12,345"
+    )
 
 
 @given(
-    size=st.integers(1, 9),
-    batches=st.lists(st.lists(st.integers(0, 10**12), max_size=25), max_size=12),
-    asks=st.sets(st.integers(0, 12)),
+    batches=st.lists(
+        st.lists(st.integers(0, NS_MAX) | st.integers(0, 100_000), max_size=25), max_size=12
+    ),
+    repeats=st.sampled_from([1, 40, 1_500]),
 )
-def test_it_agrees_with_a_list_of_everything(
-    size: int, batches: list[list[int]], asks: set[int]
+def test_it_agrees_with_a_list_of_everything_to_a_128th(
+    batches: list[list[int]], repeats: int
 ) -> None:
-    window, seen = LatencyWindow(size), list[int]()
-    for number, batch in enumerate(batches):
+    histogram, seen = LatencyHistogram(), list[int]()
+    for batch in batches:
         if len(batch) == 1:
-            window.add_one(batch[0])
+            histogram.add_one(batch[0])
+            seen += batch
         else:
-            window.add(ns(*batch))
-        seen += batch
-        if number in asks:
-            window.percentiles()
-    newest = seen[-size:]
-    expected = (
-        (nearest_rank(newest, 50), nearest_rank(newest, 99), max(seen)) if seen else (0, 0, 0)
-    )
-    assert window.percentiles() == expected
-    assert window.count == len(seen)
+            histogram.add(ns(*batch * repeats))
+            seen += batch * repeats
+    found = histogram.latency()
+    assert found.samples == len(seen)
+    for thousandths, value in zip((500, 900, 990, 999), found[1:5], strict=True):
+        exact = nearest_rank(seen, thousandths) if seen else 0
+        assert exact <= value <= exact + exact / 128
+    assert found.max_ns == max(seen, default=0)
+
+
+@pytest.mark.parametrize("value", [0, 1, 255, 256, 257, 2**53 + 1, 2**62, NS_MAX - 1, NS_MAX])
+def test_every_value_has_a_bucket(value: int) -> None:
+    histogram = LatencyHistogram()
+    histogram.add_one(value)
+    histogram.add_one(NS_MAX)
+    assert value <= histogram.latency().p50_ns <= value + value // 128
+
+
+def beat(stages: Stages) -> NDArray[np.void]:
+    row = np.zeros(1, HEARTBEAT)
+    row["latency"] = stages.row()
+    return row
+
+
+def test_a_heartbeat_carries_every_stage_of_its_process() -> None:
+    feed, risk = Stages(Stage.FEED_TO_RING), Stages(Stage.FEED_TO_RISK, Stage.TICK_TO_ORDER)
+    feed[Stage.FEED_TO_RING].add_one(11)
+    risk[Stage.FEED_TO_RISK].add(ns(1, 2, 3))
+    known = measured([beat(feed), beat(risk)])
+    assert list(known) == list(Stage)
+    assert known[Stage.FEED_TO_RING] == Latency(1, 11, 11, 11, 11, 11)
+    assert known[Stage.FEED_TO_RISK] == Latency(3, 2, 3, 3, 3, 3)
+    assert known[Stage.TICK_TO_ORDER] == known[Stage.FEED_TO_STRATEGY] == NOTHING
+
+
+def test_without_a_heartbeat_nothing_was_measured() -> None:
+    assert measured([]) == dict.fromkeys(Stage, NOTHING)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from pipeline.brokers.smartapi.wire import MODE_LTP, MODE_QUOTE, decode
-from pipeline.simulator.playing import Frames, Playhead
+from pipeline.simulator.playing import Packets, Playhead
 from pipeline.testing import make_ticks
 
-KEY = (2, b"58963")
 
-
-def test_every_tick_has_its_frame_in_every_mode_in_any_order() -> None:
+def test_every_tick_has_its_packet_in_every_mode_in_any_order() -> None:
     ticks = make_ticks([1 + n / 100 for n in range(3_000)])
-    frames = Frames(ticks, [KEY])
+    calls = 0
+
+    def encode(mode: str, rows: NDArray[np.void], position: int) -> Sequence[bytes]:
+        nonlocal calls
+        calls += 1
+        return [f"{mode} {seq} {position}".encode() for seq in rows["seq"]]
+
+    packets = Packets(ticks, encode)
     for position in [0, 2_999, 1_023, 1_024, *range(1_500, 2_100), 1]:
-        for mode in (MODE_LTP, MODE_QUOTE):
-            decoded = decode(frames.frame(mode, position), {KEY: 0}, 0)
-            assert decoded is not None
-            assert decoded.sequence == position + 1
-            assert decoded.ticks["price_e4"] == ticks["price_e4"][position]
-            assert decoded.ticks["ts_event_ns"] == ticks["ts_event_ns"][position]
-            assert (decoded.ticks["quantity"] > 0) == (mode == MODE_QUOTE)
+        for mode in ("ltp", "full"):
+            expected = f"{mode} {position + 1} {position // 1_024 * 1_024}"
+            assert packets.packet(mode, position) == expected.encode()
+    assert calls == 2 * 6  # a block at a time, and only the last block is kept
 
 
 def played(pauses_ms: list[int], speed: float | None) -> Playhead:

@@ -10,7 +10,17 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.errors import BadSignal, StrategyFailed
-from pipeline.records import IST, REASON_BYTES, SIGNAL, TICK, Action, ExitKind, positions_dtype
+from pipeline.records import (
+    IST,
+    REASON_BYTES,
+    SIGNAL,
+    TICK,
+    Action,
+    ExitKind,
+    Gap,
+    GapReason,
+    positions_dtype,
+)
 from pipeline.strategy.contract import Position, Signal, Strategy, Tick
 from pipeline.strategy.session import StrategySession
 from pipeline.testing import make_instrument, make_strategy_settings, make_ticks
@@ -269,8 +279,8 @@ def test_a_record_of_another_run_is_not_taken() -> None:
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ("BUY", "on_tick returned 'BUY'"),
-        (False, "on_tick returned False"),
+        ("BUY", "the strategy returned 'BUY'"),
+        (False, "the strategy returned False"),
         (Signal("BUY", "x"), "action 'BUY'"),  # type: ignore[arg-type]
         (Signal(1, "x"), "action 1"),  # type: ignore[arg-type]
         (Signal.buy("x", price=float("nan")), "price nan"),
@@ -424,3 +434,115 @@ def test_statistics_and_repr_say_what_happened() -> None:
     assert repr(session) == (
         "<StrategySession Scripted running ticks=3 signals=1 held=0 unanswered=1 failures=1>"
     )
+
+
+class Vectorised(Strategy):
+    """Answers each batch with the next of ``answers``; an exception is raised."""
+
+    def __init__(self, *answers: object) -> None:
+        super().__init__(make_strategy_settings())
+        self.answers = list(answers)
+        self.batches: list[NDArray[np.void]] = []
+        self.gaps: list[Gap] = []
+
+    def on_batch(self, ticks: NDArray[np.void]) -> Any:
+        self.batches.append(ticks.copy())
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def on_gap(self, gap: Gap) -> None:
+        self.gaps.append(gap)
+
+
+def test_a_batch_strategy_gets_the_whole_batch_and_its_signals_name_their_rows() -> None:
+    strategy = Vectorised([(0, Signal.buy("first")), (2, Signal.close("third"))])
+    session = session_of(strategy)
+    ticks = make_ticks([100.0, 101.0, 102.0])
+    ticks["seq"] = (1, 2, 3)
+    ticks["instrument"] = (1, 0, 1)
+    signals = session.on_ticks(ticks)
+    assert strategy.batches[0].tobytes() == ticks.tobytes()
+    assert signals["tick_seq"].tolist() == [1, 3]
+    assert signals["instrument"].tolist() == [1, 1]
+    assert signals["price_e4"].tolist() == [1_000_000, 1_020_000]
+    assert signals["action"].tolist() == [Action.BUY, Action.CLOSE]
+    assert strategy.positions[1].entry_pending
+    assert not strategy.positions[0].entry_pending
+
+
+def test_a_batch_strategy_sees_every_position_where_risk_put_it() -> None:
+    strategy = Vectorised()
+    session = session_of(strategy)
+    session.on_positions(positions_row(instrument=1, position_id=3, quantity=75))
+    assert [position.quantity for position in strategy.positions] == [0, 75]
+
+
+def test_rows_that_were_overwritten_cost_the_batch_and_are_told_as_a_gap() -> None:
+    strategy = Vectorised([(0, Signal.buy("of torn rows"))], [(0, Signal.buy("of whole rows"))])
+    session = session_of(strategy)
+    assert not len(session.on_ticks(make_ticks([100.0, 101.0]), release=lambda: 1))
+    assert strategy.gaps == [Gap(GapReason.LAPPED, 1)]
+    assert not strategy.positions[0].entry_pending
+    assert len(session.on_ticks(make_ticks([100.0]), release=lambda: 0)) == 1
+    assert session.signals == 1
+
+
+def test_an_error_on_rows_that_were_overwritten_is_not_the_strategys() -> None:
+    strategy = Vectorised(ValueError("torn"))
+    session = session_of(strategy)
+    session.on_ticks(make_ticks([100.0]), release=lambda: 1)
+    assert session.failures == 0
+
+
+def test_a_batch_that_fails_costs_all_its_signals_and_the_next_one_counts() -> None:
+    strategy = Vectorised(
+        [(0, Signal.buy("sound")), (1, "unsound")], KeyError("x"), [(0, Signal.buy("sound"))]
+    )
+    session = session_of(strategy)
+    ticks = make_ticks([100.0, 101.0])
+    assert not len(session.on_ticks(ticks))
+    assert isinstance(session.last_error, BadSignal)
+    assert not strategy.positions[0].entry_pending
+    assert not len(session.on_ticks(ticks))
+    assert session.failures_in_a_row == 2
+    assert "on_batch at ticks" in session.last_failure
+    assert len(session.on_ticks(ticks)) == 1
+    assert session.failures_in_a_row == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (Signal.buy("alone"), "it returns pairs of a row"),
+        ([Signal.buy("alone")], "it returns pairs of a row"),
+        ([(2, Signal.buy("beyond"))], "about row 2 of 2"),
+        ([(-1, Signal.buy("before"))], "about row -1 of 2"),
+        ([(0, None)], "the strategy returned None"),
+    ],
+)
+def test_what_a_batch_may_not_return_is_refused_with_the_rule(answer: object, message: str) -> None:
+    session = session_of(Vectorised(answer))
+    session.on_ticks(make_ticks([100.0, 101.0]))
+    assert message in str(session.last_error)
+
+
+def test_a_batch_strategy_that_goes_on_failing_is_closed_at_its_last_price() -> None:
+    session = session_of(Vectorised(*[ValueError()] * 2), failures_max=2)
+    session.on_ticks(make_ticks([100.0, 101.0]))
+    closing = session.on_ticks(make_ticks([102.0, 103.0]))
+    assert session.failed is not None
+    assert closing["price_e4"].tolist() == [1_030_000, 0]
+    assert set(closing["action"].tolist()) == {Action.CLOSE}
+
+
+def test_a_gap_is_told_to_the_strategy_and_its_failure_counts() -> None:
+    class Fragile(Scripted):
+        def on_gap(self, gap: Gap) -> None:
+            raise RuntimeError(str(gap.lost))
+
+    session = session_of(Fragile())
+    session.on_gap(Gap(GapReason.RESTART, 12))
+    assert session.failures == 1
+    assert "12" in session.last_failure

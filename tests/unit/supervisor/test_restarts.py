@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.supervisor.plan import ROLES
-from pipeline.supervisor.restarts import Action, on_death, on_hang
+from pipeline.supervisor.restarts import Action, Verdict, on_death, on_hang
 
 KILLED = -9
 
@@ -88,3 +88,23 @@ def test_who_hangs_is_dealt_with_as_if_killed(role: str) -> None:
 def test_a_strategy_that_never_returned_is_the_strategys_failure() -> None:
     assert on_hang("strategy").exit_code is ExitCode.STRATEGY_FAILED
     assert on_hang("feed").exit_code is ExitCode.CHILD_DIED
+
+
+@pytest.mark.parametrize(
+    "verdict", [on_death("feed", KILLED, restarts_left=1), on_hang("feed", restarts_left=1)]
+)
+def test_a_feed_that_was_killed_or_hung_is_started_again(verdict: Verdict) -> None:
+    assert verdict.action is Action.START_AGAIN
+    assert verdict.exit_code is ExitCode.OK, "a run that lived on ended well"
+    assert not verdict.stop
+
+
+@pytest.mark.parametrize("returncode", [1, 4, 8, 9])
+def test_a_feed_that_said_why_it_ended_is_not_started_again(returncode: int) -> None:
+    assert on_death("feed", returncode, restarts_left=1).action is Action.FLATTEN
+
+
+@pytest.mark.parametrize("role", ["strategy", "risk"])
+def test_nobody_else_is_started_again(role: str) -> None:
+    assert on_death(role, KILLED, restarts_left=1) == on_death(role, KILLED)
+    assert on_hang(role, restarts_left=1) == on_hang(role)

@@ -1,0 +1,31 @@
+"""Run a stress test for as long as you like; it prints its seed and figures, and fails on a loss.
+
+scripts/stress chaos --rounds 1000 --seed 7     kills and stops on one ring
+scripts/stress wakes --handoffs 10_000_000      wake-ups between two processes that park
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from tests.stress import chaos, wakes
+
+COMMANDS = {"chaos": chaos, "wakes": wakes}  # modules with add_arguments() and main()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="scripts/stress",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, module in COMMANDS.items():
+        summary = (module.__doc__ or "").splitlines()[0]
+        module.add_arguments(commands.add_parser(name, help=summary, description=summary))
+    options = parser.parse_args()
+    COMMANDS[options.command].main(options)
+
+
+if __name__ == "__main__":
+    main()
