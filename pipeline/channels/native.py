@@ -26,7 +26,7 @@ from pipeline.channels.queue import QueueReader, QueueWriter
 from pipeline.channels.readers import Readers, ReaderSlot
 from pipeline.channels.ring import RingReader, RingWriter
 from pipeline.channels.segment import Segment, attach_segment, create_segment
-from pipeline.channels.waiting import PARK_SLICE_NS, Bell, Bells, Callback, Words
+from pipeline.channels.waiting import PARK_SLICE_NS, SPIN_SLICE_NS, Bell, Bells, Callback, Words
 from pipeline.records import WhenLapped
 
 _WORDS = ("CLAIMED", "PUBLISHED", "STATE", "TAKEN", "FULL")
@@ -37,7 +37,6 @@ _WHEN_LAPPED = {
     WhenLapped.LATEST: _native.LATEST,
     WhenLapped.RAISE: _native.RAISE,
 }
-SPIN_SLICE_NS = 200_000  # a spinner looks at signals and heartbeat this often
 
 
 def layout_differences() -> list[str]:

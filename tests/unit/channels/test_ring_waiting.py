@@ -15,7 +15,6 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.channels import IMPLEMENTATIONS, NATIVE_MISSING, Implementation
-from pipeline.channels import ring as reference
 from pipeline.channels.layout import PARKED_OFFSET
 from pipeline.channels.readers import FILE_NAME, Readers
 from pipeline.records import TICK
@@ -71,16 +70,6 @@ def ends(channels: Implementation, directory: Path, readers: Readers) -> Iterato
     opened = Ends(channels, directory, readers)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def endless_parks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no park end by itself, so that a wake-up that is missed is found."""
-    monkeypatch.setattr(reference, "PARK_SLICE_NS", FOREVER_NS)
-    if not NATIVE_MISSING:
-        from pipeline.channels import native
-
-        monkeypatch.setattr(native, "PARK_SLICE_NS", FOREVER_NS)
 
 
 def seqs(rows: NDArray[np.void]) -> list[int]:
