@@ -65,7 +65,7 @@ static PyObject *new_object(PyTypeObject *type)
     return ((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
 }
 
-static PyTypeObject *bells_type; /* owned by the module, which is never unloaded */
+static PyTypeObject *bell_type, *bells_type; /* owned by the module, which is never unloaded */
 
 /* Bell ---------------------------------------------------------------------------------------- */
 
@@ -739,6 +739,115 @@ static void ring_reader_dealloc(RingReader *self)
     free_object((PyObject *)self);
 }
 
+/* Wait and read in one call: between the moment at which a record is there and the moment at which
+ * Python has it lies nothing but taking the GIL back. Without the GIL nothing of `self` is touched:
+ * others may move it on, close it or, through the mapping, try to unmap, which our own export of
+ * the mapping forbids. */
+typedef struct {
+    channel_t channel;
+    uint64_t cursor;
+    int64_t spin_ns, slice_ns;
+    bool yielding;
+    Bell *bell; /* or NULL: do not park */
+} wait_t;
+
+static int wait_arguments(wait_t *wait, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 5) {
+        PyErr_SetString(PyExc_TypeError, "wait(row, spin_ns, yielding, bell, slice_ns)");
+        return -1;
+    }
+    wait->spin_ns = PyLong_AsLongLong(args[1]);
+    wait->yielding = PyObject_IsTrue(args[2]) == 1;
+    wait->slice_ns = PyLong_AsLongLong(args[4]);
+    if (PyErr_Occurred())
+        return -1;
+    wait->bell = NULL;
+    if (args[3] == Py_None)
+        return 0;
+    if (Py_TYPE(args[3]) != bell_type) {
+        PyErr_SetString(PyExc_TypeError, "Bell or None");
+        return -1;
+    }
+    wait->bell = (Bell *)args[3];
+    if (wait->bell->view.obj != NULL)
+        return 0;
+    closed();
+    return -1;
+}
+
+/* Spin, then park; return an errno as bell_sleep does. Runs without the GIL. */
+static int wait_for_ring(const wait_t *wait)
+{
+    int code = 0;
+    if (!ring_spin(&wait->channel, wait->cursor, wait->spin_ns, wait->yielding) && wait->bell) {
+        bell_park(wait->bell->bell);
+        if (!ring_ready(&wait->channel, wait->cursor))
+            code = bell_sleep(wait->bell->bell, wait->slice_ns);
+        bell_unpark(wait->bell->bell);
+    }
+    /* On their way while the GIL is taken. */
+    __builtin_prefetch((const void *)slot_of(&wait->channel, wait->cursor));
+    __builtin_prefetch((const void *)(wait->channel.words + CLAIMED));
+    return code;
+}
+
+/* Copy the next record into `row` and return true, if nobody has moved us meanwhile and the record
+ * is the only one and whole. What else there is to say, read says. */
+static bool read_one(RingReader *self, const wait_t *wait, char *row)
+{
+    if (self->channel.words != wait->channel.words || self->cursor != wait->cursor ||
+        ring_end(&wait->channel) != wait->cursor + 1 ||
+        ring_copy(&wait->channel, wait->cursor, 1, row) != 0)
+        return false;
+    uint64_t seq;
+    memcpy(&seq, row, 8);
+    if (seq != wait->cursor + 1)
+        return false;
+    self->cursor += 1;
+    return true;
+}
+
+static PyObject *ring_reader_wait(RingReader *self, PyObject *const *args, Py_ssize_t count)
+{
+    wait_t wait;
+    if (wait_arguments(&wait, args, count) < 0)
+        return NULL;
+    if (self->view.obj == NULL)
+        return closed();
+    if (not_viewing(self) < 0)
+        return NULL;
+    wait.channel = self->channel;
+    wait.cursor = self->cursor;
+    Py_buffer mapping, row;
+    if (PyObject_GetBuffer(self->view.obj, &mapping, PyBUF_SIMPLE) < 0)
+        return NULL;
+    if (PyObject_GetBuffer(args[0], &row, PyBUF_WRITABLE) < 0) {
+        PyBuffer_Release(&mapping);
+        return NULL;
+    }
+    int code = 0;
+    bool done = false;
+    if ((size_t)row.len == 8 * wait.channel.slot_words) {
+        if (wait.bell)
+            wait.bell->sleeping++;
+        Py_BEGIN_ALLOW_THREADS
+        code = wait_for_ring(&wait);
+        Py_END_ALLOW_THREADS
+        if (wait.bell)
+            wait.bell->sleeping--;
+        done = self->view.obj != NULL && read_one(self, &wait, row.buf);
+    } else {
+        PyErr_Format(PyExc_ValueError, "a row of %zd bytes, expected %zu", row.len,
+                     8 * wait.channel.slot_words);
+    }
+    PyBuffer_Release(&row);
+    PyBuffer_Release(&mapping);
+    if (code != 0 && code != EAGAIN && code != EINTR && code != ETIMEDOUT)
+        return futex_failed(code);
+    return PyErr_Occurred() ? NULL : PyBool_FromLong(done);
+}
+
 #define COUNTER(name)                                                         \
     static PyObject *ring_reader_##name(RingReader *self, void *unused)       \
     {                                                                         \
@@ -776,6 +885,9 @@ static PyMethodDef ring_reader_methods[] = {
      "Say that everything read so far has been handled."},
     {"close", (PyCFunction)(void (*)(void))ring_reader_close, METH_NOARGS,
      "Let go of the mappings."},
+    {"wait", (PyCFunction)(void (*)(void))ring_reader_wait, METH_FASTCALL,
+     "wait(row, spin_ns, yielding, bell, slice_ns): spin, then park unless bell is None. True when "
+     "the only record there is was copied into row; else look with read."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -1070,7 +1182,7 @@ static int add_layout(PyObject *module)
 
 static int execute(PyObject *module)
 {
-    if (add_type(module, &bell_spec, NULL) < 0 ||
+    if (add_type(module, &bell_spec, &bell_type) < 0 ||
         add_type(module, &bells_spec, &bells_type) < 0 ||
         add_type(module, &writer_spec, NULL) < 0 ||
         add_type(module, &ring_reader_spec, NULL) < 0 ||

@@ -382,4 +382,22 @@ static inline bool watch_spin(const watch_t *watch, int64_t spin_ns, bool yieldi
     return false;
 }
 
+/* The same for a ring: spin until it is worth a look for a reader at `cursor`. */
+static inline bool ring_spin(
+    const channel_t *channel, uint64_t cursor, int64_t spin_ns, bool yielding)
+{
+    int64_t deadline = monotonic_ns() + spin_ns;
+    do {
+        for (int n = 0; n < SPINS_PER_CLOCK; n++) {
+            if (ring_ready(channel, cursor))
+                return true;
+            if (yielding)
+                sched_yield();
+            else
+                pause_cpu();
+        }
+    } while (monotonic_ns() < deadline);
+    return false;
+}
+
 #endif

@@ -35,7 +35,7 @@ from pipeline.channels.rundir import (
     wait_for,
     wait_for_owner,
 )
-from pipeline.channels.waiting import Callback, Waiting, Words
+from pipeline.channels.waiting import SPIN_SLICE_NS, Bell, Callback, Waiting, Words
 from pipeline.records import (
     CLOSE_REQUEST,
     HEARTBEAT,
@@ -208,6 +208,15 @@ class _ReaderLine(_Line):
         super().close()
 
 
+def _wait_of(settings: Settings, spin_bare: bool, bell: Bell) -> tuple[int, bool, Bell | None]:
+    """Return how long to spin, ns, whether to yield meanwhile, and what to park on then."""
+    if settings.waiting.mode is Mode.CALLBACK:
+        return 0, False, bell
+    if settings.waiting.mode is Mode.ADAPTIVE:
+        return settings.waiting.adaptive_spin_us * 1_000, True, bell
+    return SPIN_SLICE_NS, not spin_bare, None
+
+
 class StrategyLine(_ReaderLine):
     """The strategy's end."""
 
@@ -222,6 +231,7 @@ class StrategyLine(_ReaderLine):
             positions_dtype(len(settings.instruments)),
         )
         self._attach(settings.strategy.when_lapped)
+        self._wait = _wait_of(settings, spin_bare, self._bell)
 
     @property
     def ready(self) -> bool:
@@ -230,6 +240,13 @@ class StrategyLine(_ReaderLine):
     @property
     def watched(self) -> Words:
         return self.ticks.watched
+
+    def read(self, limit: int) -> NDArray[np.void]:
+        """Wait once as the settings say, and return the next ticks, 1 to ``limit``, or none.
+
+        It is ``idle`` and ``ticks.read`` in one, with nothing between the wait and the tick.
+        """
+        return self.ticks.wait_for_rows(limit, *self._wait)
 
     def commit(self) -> None:
         """Say that all ticks read so far are handled and their signals are in the queue."""

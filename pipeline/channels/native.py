@@ -26,7 +26,7 @@ from pipeline.channels.queue import QueueReader, QueueWriter
 from pipeline.channels.readers import Readers, ReaderSlot
 from pipeline.channels.ring import RingReader, RingWriter
 from pipeline.channels.segment import Segment, attach_segment, create_segment
-from pipeline.channels.waiting import PARK_SLICE_NS, Bell, Bells, Callback, Words
+from pipeline.channels.waiting import PARK_SLICE_NS, SPIN_SLICE_NS, Bell, Bells, Callback, Words
 from pipeline.records import WhenLapped
 
 _WORDS = ("CLAIMED", "PUBLISHED", "STATE", "TAKEN", "FULL")
@@ -37,7 +37,6 @@ _WHEN_LAPPED = {
     WhenLapped.LATEST: _native.LATEST,
     WhenLapped.RAISE: _native.RAISE,
 }
-SPIN_SLICE_NS = 200_000  # a spinner looks at signals and heartbeat this often
 
 
 def layout_differences() -> list[str]:
@@ -145,6 +144,17 @@ class NativeRingReader(RingReader):
             self._refuse_lap(torn)
         return torn
 
+    def wait_for_rows(
+        self, limit: int, spin_ns: int, yielding: bool = False, bell: Bell | None = None
+    ) -> NDArray[np.void]:
+        if not self._core.ready:
+            row = np.empty(1, self._slot)  # made before the tick is there, which then only fills it
+            assert bell is None or isinstance(bell, NativeBell), bell
+            place = None if bell is None else bell.core
+            if self._core.wait(row, spin_ns, yielding, place, PARK_SLICE_NS):
+                return row
+        return self.read(limit)
+
     def close(self) -> None:
         self._core.close()
         self._segment.close()
@@ -236,14 +246,14 @@ class NativeBell(Bell):
     fences_everywhere = True
 
     def __init__(self, readers: Segment, index: int) -> None:
-        self._core = _native.Bell(readers.mapped, index)
-        self.ring = self._core.ring  # type: ignore[method-assign]
+        self.core = _native.Bell(readers.mapped, index)
+        self.ring = self.core.ring  # type: ignore[method-assign]
 
     def park(self, ready: Callable[[], bool], slice_ns: int = PARK_SLICE_NS) -> bool:
-        return self._core.park(ready, slice_ns)
+        return self.core.park(ready, slice_ns)
 
     def close(self) -> None:
-        self._core.close()
+        self.core.close()
 
 
 class NativeBells(Bells):

@@ -11,6 +11,8 @@ read the old one to its end and then ``follow``.
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from pipeline.channels.layout import CLAIMED, PUBLISHED, STATE, Kind, State
 from pipeline.channels.readers import ReaderSlot
 from pipeline.channels.segment import Segment, attach_segment, attach_successor, create_segment
-from pipeline.channels.waiting import Bells, Words
+from pipeline.channels.waiting import PARK_SLICE_NS, Bell, Bells, Words
 from pipeline.errors import ReaderLapped, explain
 from pipeline.records import Gap, GapReason, WhenLapped
 
@@ -192,6 +194,22 @@ class RingReader:
             rows, end = self._read_intact(end, limit, up_to)
         self._count_loss(self.cursor - before - len(rows))
         return rows
+
+    def wait_for_rows(
+        self, limit: int, spin_ns: int, yielding: bool = False, bell: Bell | None = None
+    ) -> NDArray[np.void]:
+        """Wait until there is something to read, and return what ``read(limit)`` returns.
+
+        Spins for ``spin_ns``, bare or ``yielding``, then parks on ``bell`` where one is given:
+        once, so that the caller can look at signals and peers. Empty when nothing came.
+        """
+        deadline = time.monotonic_ns() + spin_ns
+        while not self.ready and time.monotonic_ns() < deadline:
+            if yielding:
+                os.sched_yield()
+        if bell is not None and not self.ready:
+            bell.park(lambda: self.ready, PARK_SLICE_NS)
+        return self.read(limit)
 
     def _end(self, up_to: int | None) -> int:
         end: int = self._words[PUBLISHED]

@@ -34,6 +34,7 @@ from pipeline.errors import ChannelError, explain
 Words = tuple[tuple[mmap, int], ...]
 
 ORDERED_MACHINES = ("x86_64", "AMD64")  # stores and loads stay in order there
+SPIN_SLICE_NS = 200_000  # a spinner looks at signals and heartbeat this often
 PARK_SLICE_NS = 50_000_000  # a parked process looks at signals, heartbeat and peers this often
 
 _SYS_FUTEX = 202  # x86-64; parking is refused elsewhere

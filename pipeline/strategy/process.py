@@ -35,7 +35,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
 
         duty_cycle.run(
             shell.work,
-            idle=line.idle,
+            idle=shell.idle,
             stop=stop,
             beat=shell.beat,
             ended=lambda: line.ticks.ended or session.failed is not None,
@@ -43,6 +43,10 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
         if session.failed is not None:
             raise session.failed
     return ExitCode.OK
+
+
+def _nothing() -> None:
+    """Be the idle of a shell whose read waits."""
 
 
 class _Shell:
@@ -54,18 +58,21 @@ class _Shell:
         self._batch_max = batch_max
         self._stages = Stages(Stage.FEED_TO_STRATEGY)
         self._answered = self._stages[Stage.FEED_TO_STRATEGY]
-        self._read: Callable[[int], NDArray[np.void]] = line.ticks.read
+        self._read: Callable[[int], NDArray[np.void]] = line.read  # which waits by itself
+        self.idle = _nothing
         self._release = nothing_overwritten
         if session.takes_batches:
             self._read, self._release = line.ticks.view, self._end_view
+            self.idle = line.idle
         self._ticks = self._signals = self._last_seq = 0
         self._lost_told = self._lost_logged = self._failures_logged = 0
 
     def work(self) -> int:
         line = self._line
+        ticks = self._read(self._batch_max)
+        # Positions behind the ticks: in lockstep those of the tick before are there by then.
         if (positions := line.positions.latest()) is not None:
             self._session.on_positions(positions)
-        ticks = self._read(self._batch_max)
         if line.ticks.lost != self._lost_told:
             self._tell(Gap(GapReason.LAPPED, line.ticks.lost - self._lost_told))
         if not len(ticks):

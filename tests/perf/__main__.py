@@ -1,68 +1,79 @@
 """Run benchmarks and print what they measured, with the machine they ran on.
 
 scripts/bench                      all of them
-scripts/bench replay --runs 5      one of them
+scripts/bench replay --runs 10     one of them
 scripts/bench --json out.json      and keep the numbers
+scripts/bench ring --publish       and write docs/performance/ring.* anew, from this machine
+scripts/bench ring --publish --from out.json     the same, from numbers kept
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import statistics
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from tests.perf import backtest, replay, ring
+from tests.perf import backtest, replay, ring, wire
+from tests.perf.machine import Disturbance, describe_machine
+from tests.perf.results import Result, lines, repeated
 
-# Each returns one number per run; the header of its file says what the number means.
-BENCHMARKS: dict[str, Callable[[], dict[str, float]]] = {
-    "backtest": backtest.measure,
-    "replay": replay.measure,
+# Each takes the number of runs; the header of its file says what its numbers mean.
+BENCHMARKS: dict[str, Callable[[int], Result]] = {
+    "backtest": repeated(backtest.measure),
+    "replay": repeated(replay.measure),
     "ring": ring.measure,
+    "wire": repeated(wire.measure),
 }
+# Those with a page of their own: what is kept by --json to files of docs/performance.
+PAGES: dict[str, Callable[[dict[str, Any]], None]] = {"ring": ring.publish}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="which (all)")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each (3)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
-    options = parser.parse_args()
-    machine = describe_machine()
-    print("  ".join(f"{name}: {value}" for name, value in machine.items()))
-    figures: dict[str, list[float]] = {}
-    for name in options.names or BENCHMARKS:
-        for _ in range(options.runs):
-            for figure, value in BENCHMARKS[name]().items():
-                figures.setdefault(figure, []).append(value)
-    for figure, values in figures.items():
-        median, low, high = statistics.median(values), min(values), max(values)
-        print(f"{figure:<58} median {median:>12,.1f}   from {low:,.1f} to {high:,.1f}")
+    options = _arguments()
+    kept = json.loads(options.kept.read_text()) if options.kept else _measure(options)
     if options.json is not None:
-        options.json.write_text(json.dumps({"machine": machine, "figures": figures}, indent=2))
+        options.json.write_text(json.dumps(kept, indent=1) + "\n")
+    if options.publish:
+        for name in options.names:
+            PAGES[name](kept)
 
 
-def describe_machine() -> dict[str, str]:
-    """Return what a number is worthless without."""
-    models = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "cores": str(len(os.sched_getaffinity(0))),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "commit": commit or "unknown",
-    }
+def _arguments() -> argparse.Namespace:
+    usage = __doc__.splitlines()
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description=usage[0],
+        epilog="\n".join(usage[2:]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="which (all)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each (5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    parser.add_argument("--publish", action="store_true", help="write the page of a benchmark")
+    parser.add_argument(
+        "--from", dest="kept", type=Path, metavar="FILE", help="numbers that --json has kept"
+    )
+    options = parser.parse_args()
+    if options.publish and not (options.names and set(options.names) <= set(PAGES)):
+        parser.error(f"--publish: name the benchmarks; these have a page: {', '.join(PAGES)}")
+    return options
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Run the benchmarks and print them; return everything, as JSON takes it."""
+    machine, disturbance = describe_machine(), Disturbance()
+    figures: dict[str, list[float]] = {}
+    details: dict[str, Any] = {}
+    for name in options.names or BENCHMARKS:
+        result = BENCHMARKS[name](options.runs)
+        figures |= result.figures
+        details[name] = result.details
+    machine["cpu pressure meanwhile"] = f"{disturbance.part():.0%}"
+    print("  ".join(f"{name}: {value}" for name, value in machine.items()))
+    print("\n".join(lines(figures)))
+    return {"machine": machine, "runs": options.runs, "figures": figures, "details": details}
 
 
 if __name__ == "__main__":

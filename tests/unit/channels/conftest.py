@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.channels import Implementation
+from pipeline.channels import NATIVE_MISSING, Implementation
+from pipeline.channels import ring as reference
 from pipeline.channels.readers import Readers
 from pipeline.settings import Settings, load_settings
 from tests.rig import Ring
 from tests.rig import channels as channels
 from tests.rig import processes as processes
+
+FOREVER_NS = 3_600 * 10**9
 
 
 @pytest.fixture
@@ -49,3 +52,13 @@ def run_settings(
         return load_settings(configs / "guide.toml", [directory, implementation, *overrides])
 
     return make
+
+
+@pytest.fixture
+def endless_parks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no park of wait_for_rows end by itself, so that a wake-up that is missed is found."""
+    monkeypatch.setattr(reference, "PARK_SLICE_NS", FOREVER_NS)
+    if not NATIVE_MISSING:
+        from pipeline.channels import native
+
+        monkeypatch.setattr(native, "PARK_SLICE_NS", FOREVER_NS)

@@ -41,6 +41,8 @@ HOUR_NS = 3_600 * 10**9
 POLL = "waiting.mode='poll'"
 Make = Callable[..., Settings]
 
+pytestmark = pytest.mark.usefixtures("endless_parks")
+
 
 @pytest.fixture
 def run(run_settings: Make) -> Iterator[Readers]:
@@ -64,14 +66,12 @@ def feed(settings: Settings, count: int, beating: bool = False) -> Callable[[], 
     return be_feed
 
 
-def idle_of(
-    settings: Settings, role: str, line: StrategyLine | RiskLine, ready: Callable[[], bool]
-) -> Callable[[], object]:
+def idle_of(settings: Settings, line: RiskLine) -> Callable[[], object]:
     if settings.waiting.mode is not Mode.CALLBACK:
         return line.idle
     table = choose(settings.channels.implementation).Readers.attach(settings.run_directory)
-    bell = table.bell(role)
-    return lambda: bell.park(ready, HOUR_NS)
+    bell = table.bell("risk")
+    return lambda: bell.park(lambda: line.ready, HOUR_NS)
 
 
 def signals_for(seq: int, count: int) -> NDArray[np.void]:
@@ -85,9 +85,8 @@ def strategy(settings: Settings, *, last: int = 1 << 60, kill: bool = False) -> 
 
     def be_strategy() -> int:
         with StrategyLine(settings) as line:
-            idle = idle_of(settings, "strategy", line, lambda: line.ticks.ready)
             while not line.ticks.ended:
-                rows = line.ticks.read(LIMIT)
+                rows = line.read(LIMIT)
                 assert_intact(rows)
                 for row in rows["seq"].tolist():
                     if row > last:
@@ -97,8 +96,6 @@ def strategy(settings: Settings, *, last: int = 1 << 60, kill: bool = False) -> 
                     line.signals.put(signals_for(row, row % 3))
                 if len(rows):
                     line.commit()
-                else:
-                    idle()
             return line.ticks.cursor
 
     return be_strategy
@@ -112,7 +109,7 @@ def risk(
     def be_risk() -> dict[str, list[int]]:
         seen: dict[str, list[int]] = {"ticks": [], "signals": []}
         with RiskLine(settings) as line:
-            idle = idle_of(settings, "risk", line, lambda: line.ready)
+            idle = idle_of(settings, line)
             while not line.ended:
                 rows = line.read(LIMIT)
                 assert_intact(rows)
