@@ -243,4 +243,4 @@ def test_the_command_prints_a_table_and_keeps_the_steps(
 
 def test_the_command_reports_an_injected_fault_and_fails() -> None:
     with pytest.raises(SystemExit, match="are missing"):
-        main(options_of(f"{SMALL} --slow-rate 5000 --slow-us 0 --seconds 0.4 --inject skip"))
+        main(options_of(f"{SMALL} --slow-rate 5000 --slow-us 0 --seconds 0.25 --inject skip"))

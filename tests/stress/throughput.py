@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -48,7 +49,7 @@ def show_climb(load: Load, found: Climb) -> str:
     if best:
         read, written = best[0].reads[0], best[0].written
         figures = (
-            f"  lag {best[0].lag:>6,}  late p50 {read.p50_ns / 1e3:>8,.0f} us  "
+            f"  lag {best[0].lag:>6,}  latency p50 {read.p50_ns / 1e3:>8,.0f} us  "
             f"p99 {read.p99_ns / 1e3:>9,.0f} us  writer {written.publish_max_ns / 1e3:>8,.0f} us"
         )
     ended = "none" if not found.failed_at else f"{found.ended_by} at {found.failed_at:,}"
@@ -140,7 +141,7 @@ def _run_in_shared_memory(load: Load) -> Outcome:
 
 def main(options: argparse.Namespace, run: Run = _run_in_shared_memory) -> None:
     """Do what the options say; leave with code 1 where a fault was found."""
-    machine = describe_machine()
+    machine = describe_machine() | {"load": f"{os.getloadavg()[0]:.1f}"}
     print("  ".join(f"{name}: {value}" for name, value in machine.items()))
     climbs, faults = _climb_all(options, run)
     slows = _run_all_slow(options, run)
