@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.perf.__main__ import describe_machine
+from tests.perf.machine import describe_machine
 from tests.stress.cable import Cable, Connection
 from tests.stress.memory import Memory, memory_of
 from tests.stress.soak_rig import Pipeline, Simulator, recording

@@ -33,7 +33,7 @@ from typing import Any
 
 from pipeline.channels import IMPLEMENTATIONS
 from pipeline.records import WhenLapped
-from tests.perf.__main__ import describe_machine
+from tests.perf.machine import describe_machine
 from tests.stress.knee import Climb, Run, Slow, climb, faults_of, run_slow, wrong_counts
 from tests.stress.load import Load, Outcome, run_load
 

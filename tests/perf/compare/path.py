@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.brokers.smartapi.session import SmartApiSession
-from pipeline.brokers.smartapi.wire import encode_quote, instrument_key
+from pipeline.brokers.smartapi.wire import encode, instrument_key
 from pipeline.channels import choose
 from pipeline.records import TICK, positions_dtype
 from pipeline.settings import SIMULATOR_SECRETS
@@ -38,7 +38,7 @@ def measure() -> dict[str, float]:
     rows = np.zeros(CALLS * ROUNDS + 1, TICK)
     rows["price_e4"], rows["ts_event_ns"] = 2_500_000, np.arange(len(rows)) * 10**9
     one = rows[:1].copy()
-    packets = encode_quote(rows, [instrument_key(each) for each in settings.instruments], 1)
+    packets = encode("quote", rows, [instrument_key(each) for each in settings.instruments], 1)
     frames = [packet.tobytes() for packet in packets]
     unseen = iter(frames)
     market = SmartApiSession(settings.feed, settings.instruments, SIMULATOR_SECRETS)

@@ -27,7 +27,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.smartapi.wire import encode_quote, instrument_key
+from pipeline.brokers.smartapi.wire import encode, instrument_key
 from pipeline.feed.connection import CLOSE_NORMAL, END_OF_RECORDING
 from pipeline.settings import Instrument
 from tests.perf.compare.stamps import open_columns
@@ -97,7 +97,7 @@ class Sender:
 
 def _frames(ticks: NDArray[np.void], instruments: tuple[Instrument, ...]) -> NDArray[np.uint8]:
     """Return one WebSocket frame per tick, shape (n, bytes of a frame)."""
-    packets = encode_quote(ticks, [instrument_key(row) for row in instruments], 1)
+    packets = encode("quote", ticks, [instrument_key(row) for row in instruments], 1)
     size = packets.itemsize
     assert size < 126, "a longer payload has a longer head"
     frames = np.empty((len(packets), 2 + size), np.uint8)
