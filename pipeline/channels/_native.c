@@ -740,40 +740,49 @@ static void ring_reader_dealloc(RingReader *self)
 }
 
 /* Wait and read in one call: between the moment at which a record is there and the moment at which
- * Python has it lies nothing but taking the GIL back. Without the GIL nothing of `self` is touched:
- * others may move it on, close it or, through the mapping, try to unmap, which our own export of
- * the mapping forbids. */
+ * Python has it lies nothing but taking the GIL back; the array for it was made before. Without the
+ * GIL nothing of `self` is touched: others may move it on, close it or, through the mapping, try to
+ * unmap, which our own export of the mapping forbids. */
 typedef struct {
     channel_t channel;
     uint64_t cursor;
     int64_t spin_ns, slice_ns;
     bool yielding;
-    Bell *bell; /* or NULL: do not park */
+    Bell *bell; /* or NULL: do not park; a new reference */
 } wait_t;
+
+/* Take the native bell of a NativeBell. */
+static int wait_bell(wait_t *wait, PyObject *bell)
+{
+    wait->bell = NULL;
+    if (bell == NULL || bell == Py_None)
+        return 0;
+    PyObject *core = PyObject_GetAttrString(bell, "core");
+    if (core == NULL)
+        return -1;
+    if (Py_TYPE(core) == bell_type && ((Bell *)core)->view.obj != NULL) {
+        wait->bell = (Bell *)core;
+        return 0;
+    }
+    if (Py_TYPE(core) == bell_type)
+        closed();
+    else
+        PyErr_SetString(PyExc_TypeError, "Bell or None");
+    Py_DECREF(core);
+    return -1;
+}
 
 static int wait_arguments(wait_t *wait, PyObject *const *args, Py_ssize_t count)
 {
-    if (count != 5) {
-        PyErr_SetString(PyExc_TypeError, "wait(row, spin_ns, yielding, bell, slice_ns)");
+    if (count < 5 || count > 7) {
+        PyErr_SetString(PyExc_TypeError,
+                        "wait(read, make_row, slice_ns, limit, spin_ns, yielding=False, bell=None)");
         return -1;
     }
-    wait->spin_ns = PyLong_AsLongLong(args[1]);
-    wait->yielding = PyObject_IsTrue(args[2]) == 1;
-    wait->slice_ns = PyLong_AsLongLong(args[4]);
-    if (PyErr_Occurred())
-        return -1;
-    wait->bell = NULL;
-    if (args[3] == Py_None)
-        return 0;
-    if (Py_TYPE(args[3]) != bell_type) {
-        PyErr_SetString(PyExc_TypeError, "Bell or None");
-        return -1;
-    }
-    wait->bell = (Bell *)args[3];
-    if (wait->bell->view.obj != NULL)
-        return 0;
-    closed();
-    return -1;
+    wait->slice_ns = PyLong_AsLongLong(args[2]);
+    wait->spin_ns = PyLong_AsLongLong(args[4]);
+    wait->yielding = count > 5 && PyObject_IsTrue(args[5]) == 1;
+    return PyErr_Occurred() ? -1 : wait_bell(wait, count > 6 ? args[6] : NULL);
 }
 
 /* Spin, then park; return an errno as bell_sleep does. Runs without the GIL. */
@@ -808,44 +817,68 @@ static bool read_one(RingReader *self, const wait_t *wait, char *row)
     return true;
 }
 
+/* Make an array for one record and take its buffer. */
+static PyObject *make_row(RingReader *self, PyObject *make, Py_buffer *view)
+{
+    PyObject *row = PyObject_CallNoArgs(make);
+    if (row == NULL || PyObject_GetBuffer(row, view, PyBUF_WRITABLE) < 0)
+        goto failed;
+    if ((size_t)view->len == 8 * self->channel.slot_words)
+        return row;
+    PyErr_Format(PyExc_ValueError, "a row of %zd bytes, expected %zu", view->len,
+                 8 * self->channel.slot_words);
+    PyBuffer_Release(view);
+failed:
+    Py_XDECREF(row);
+    return NULL;
+}
+
+/* Wait with `wait`, and copy the record into `row`; return 1 if that is all there is to do, 0 if
+ * not, -1 with an error. */
+static int wait_and_read(RingReader *self, wait_t *wait, char *row)
+{
+    int code;
+    Py_buffer mapping;
+    if (PyObject_GetBuffer(self->view.obj, &mapping, PyBUF_SIMPLE) < 0)
+        return -1;
+    wait->channel = self->channel;
+    wait->cursor = self->cursor;
+    if (wait->bell)
+        wait->bell->sleeping++;
+    Py_BEGIN_ALLOW_THREADS
+    code = wait_for_ring(wait);
+    Py_END_ALLOW_THREADS
+    if (wait->bell)
+        wait->bell->sleeping--;
+    int done = self->view.obj != NULL && read_one(self, wait, row);
+    PyBuffer_Release(&mapping);
+    if (code == 0 || code == EAGAIN || code == EINTR || code == ETIMEDOUT)
+        return done;
+    futex_failed(code);
+    return -1;
+}
+
 static PyObject *ring_reader_wait(RingReader *self, PyObject *const *args, Py_ssize_t count)
 {
     wait_t wait;
-    if (wait_arguments(&wait, args, count) < 0)
-        return NULL;
     if (self->view.obj == NULL)
         return closed();
-    if (not_viewing(self) < 0)
+    if (not_viewing(self) < 0 || wait_arguments(&wait, args, count) < 0)
         return NULL;
-    wait.channel = self->channel;
-    wait.cursor = self->cursor;
-    Py_buffer mapping, row;
-    if (PyObject_GetBuffer(self->view.obj, &mapping, PyBUF_SIMPLE) < 0)
-        return NULL;
-    if (PyObject_GetBuffer(args[0], &row, PyBUF_WRITABLE) < 0) {
-        PyBuffer_Release(&mapping);
-        return NULL;
+    PyObject *rows = NULL;
+    int done = 0;
+    if (!ring_ready(&self->channel, self->cursor)) {
+        Py_buffer view;
+        rows = make_row(self, args[1], &view);
+        done = rows == NULL ? -1 : wait_and_read(self, &wait, view.buf);
+        if (rows != NULL)
+            PyBuffer_Release(&view);
     }
-    int code = 0;
-    bool done = false;
-    if ((size_t)row.len == 8 * wait.channel.slot_words) {
-        if (wait.bell)
-            wait.bell->sleeping++;
-        Py_BEGIN_ALLOW_THREADS
-        code = wait_for_ring(&wait);
-        Py_END_ALLOW_THREADS
-        if (wait.bell)
-            wait.bell->sleeping--;
-        done = self->view.obj != NULL && read_one(self, &wait, row.buf);
-    } else {
-        PyErr_Format(PyExc_ValueError, "a row of %zd bytes, expected %zu", row.len,
-                     8 * wait.channel.slot_words);
-    }
-    PyBuffer_Release(&row);
-    PyBuffer_Release(&mapping);
-    if (code != 0 && code != EAGAIN && code != EINTR && code != ETIMEDOUT)
-        return futex_failed(code);
-    return PyErr_Occurred() ? NULL : PyBool_FromLong(done);
+    Py_XDECREF((PyObject *)wait.bell);
+    if (done == 1)
+        return rows;
+    Py_XDECREF(rows);
+    return done < 0 ? NULL : PyObject_CallFunctionObjArgs(args[0], args[3], NULL);
 }
 
 #define COUNTER(name)                                                         \
@@ -886,8 +919,8 @@ static PyMethodDef ring_reader_methods[] = {
     {"close", (PyCFunction)(void (*)(void))ring_reader_close, METH_NOARGS,
      "Let go of the mappings."},
     {"wait", (PyCFunction)(void (*)(void))ring_reader_wait, METH_FASTCALL,
-     "wait(row, spin_ns, yielding, bell, slice_ns): spin, then park unless bell is None. True when "
-     "the only record there is was copied into row; else look with read."},
+     "wait(read, make_row, slice_ns, limit, spin_ns, yielding, bell): spin, then park where there "
+     "is a bell. The array of make_row() with the only record there is, else read(limit)."},
     {NULL, NULL, 0, NULL},
 };
 

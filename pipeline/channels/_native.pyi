@@ -70,13 +70,15 @@ class RingReader:
     def close(self) -> None: ...
     def wait(
         self,
-        row: NDArray[np.void],
-        spin_ns: int,
-        yielding: bool,
-        bell: Bell | None,
+        read: Callable[[int], NDArray[np.void]],
+        make_row: Callable[[], NDArray[np.void]],
         slice_ns: int,
+        limit: int,
+        spin_ns: int,
+        yielding: bool = ...,
+        bell: object = ...,
         /,
-    ) -> bool: ...
+    ) -> NDArray[np.void]: ...
 
 class SlotReader:
     def __init__(self, mapped: mmap, slot_size: int, capacity: int, writable: bool, /) -> None: ...

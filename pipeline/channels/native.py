@@ -11,6 +11,7 @@ its own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,10 @@ class NativeRingReader(RingReader):
             _WHEN_LAPPED[when_lapped],
         )
         self.commit = self._core.commit  # type: ignore[method-assign]
+        make_row: Callable[..., Any] = partial(np.empty, 1, slot)
+        self.wait_for_rows = partial(  # type: ignore[method-assign]
+            self._core.wait, self.read, make_row, PARK_SLICE_NS
+        )
 
     def _go_on_in(self, segment: Segment) -> None:
         self._core.follow(segment.mapped, segment.capacity, segment.base)
@@ -143,17 +148,6 @@ class NativeRingReader(RingReader):
         if torn and self._when_lapped is WhenLapped.RAISE:
             self._refuse_lap(torn)
         return torn
-
-    def wait_for_rows(
-        self, limit: int, spin_ns: int, yielding: bool = False, bell: Bell | None = None
-    ) -> NDArray[np.void]:
-        if not self._core.ready:
-            row = np.empty(1, self._slot)  # made before the tick is there, which then only fills it
-            assert bell is None or isinstance(bell, NativeBell), bell
-            place = None if bell is None else bell.core
-            if self._core.wait(row, spin_ns, yielding, place, PARK_SLICE_NS):
-                return row
-        return self.read(limit)
 
     def close(self) -> None:
         self._core.close()

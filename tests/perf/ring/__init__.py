@@ -4,7 +4,7 @@ One way, open loop: the writer publishes a 64-byte tick at each intended time, a
 the time when its receiving call has returned. The latency counts from the intended time, so that a
 writer that is late or blocked does not hide it. Every peer has the same times, record, processes
 and CPUs, and they take turns. What a peer delivers is not decoded, which favours those that
-deliver bytes; "decoded" is the ring with its fields as Python integers. The row "control" has no
+deliver bytes; "to on_tick" is the ring and the strategy's session. The row "control" has no
 channel: it is what the machine did to a process that only looks at the clock.
 
 The tails are the machine's where the control has them too. Not to be compared with a ping-pong

@@ -240,8 +240,10 @@ class Pair:
 
 
 def numbered(count: int) -> NDArray[np.void]:
-    """Return ``count`` rows, numbered from 1 in ``day_volume``, and the row that ends a run."""
+    """Return ``count`` rows of one instrument, numbered from 1 in ``day_volume``, and the row that
+    ends a run."""
     rows = ticks(1, count + 1)
+    rows["instrument"] = 0
     rows["day_volume"] = np.arange(1, count + 2)
     rows["ask_e4"][-1] = -1
     return rows

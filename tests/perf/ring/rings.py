@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels import IMPLEMENTATIONS, NATIVE_MISSING
-from pipeline.records import TICK, struct_of
-from tests.perf.ring.pair import Peer
+from pipeline.records import TICK
+from pipeline.strategy.contract import Signal, Strategy, Tick
+from pipeline.strategy.session import StrategySession
+from pipeline.testing import make_instrument
+from tests.perf.ring.pair import END, RECORD, Inbox, Peer
 
 CAPACITY = 65_536
 BATCH = 64
@@ -59,25 +63,44 @@ class Ring(Peer):
         self._readers.close()
 
 
-class RingDecoded(Ring):
-    """The same, and the time is taken when the fields of the ticks are Python's integers."""
+class Stamping(Strategy):
+    """Notes when it was given each tick."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._times = memoryview(inbox.times).cast("q")
+        self._sizes = memoryview(inbox.sizes).cast("q")
+        self.ticks = 0
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        now = time.monotonic_ns()
+        self._times[self.ticks] = now
+        self._sizes[self.ticks] = RECORD
+        self.ticks += 1
+        return None
+
+
+class RingToStrategy(Ring):
+    """The same, and the time is taken in the on_tick of a strategy."""
 
     def __init__(self, implementation: str) -> None:
         super().__init__(implementation)
-        self.name += ", decoded"
+        self.name += ", to on_tick"
 
-    def open_reader(self) -> Callable[[], Any]:
-        receive, decode = super().open_reader(), struct_of(TICK).iter_unpack
-
-        def receive_decoded() -> NDArray[np.void]:
-            rows: NDArray[np.void] = receive()
-            list(decode(rows.tobytes()))
-            return rows
-
-        return receive_decoded
+    def receive_all(self, inbox: Inbox) -> int:
+        strategy = Stamping(inbox)
+        on_ticks = StrategySession(strategy, (make_instrument(),), failures_max=1).on_ticks
+        receive, log, at = self._receive, inbox.log, 0
+        while True:
+            rows = receive()
+            on_ticks(rows)
+            data = rows.tobytes()
+            log[at : at + len(data)] = data
+            at += len(data)
+            if data[-8:] == END:
+                return strategy.ticks
 
 
 def rings() -> list[Peer]:
     """Return one of each."""
     found: list[Peer] = [Ring(name, parks=parks) for name in LANGUAGES for parks in (False, True)]
-    return [*found, RingDecoded("native")]
+    return [*found, RingToStrategy("native")]

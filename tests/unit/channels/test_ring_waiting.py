@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ class Ends:
         self._channels = channels
         self._directory = directory
         self.place = readers.slot("a")
-        self.bell = readers.bell("a")
+        self.bell: Any = readers.bell("a")
         bells = readers.bells("a", "b")
         self.writer = channels.RingWriter(self._path, TICK, CAPACITY, bells)
         self.reader: Any = channels.RingReader(self._path, TICK, self.place)
@@ -224,24 +225,45 @@ def test_memory_is_not_unmapped_under_a_thread_that_waits(
 
 
 def test_a_row_of_another_size_is_refused(native_ends: Ends) -> None:
+    reader = native_ends.reader
     for row in (np.zeros(2, TICK), bytearray(8)):
         with pytest.raises(ValueError, match=r"bytes, expected 64"):
-            native_ends.reader._core.wait(row, 0, False, None, 0)
+            reader._core.wait(reader.read, lambda row=row: row, 0, 1, 0)
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), (bytearray(64), 0, False, "bell", 0), (bytes(64), 0, False, None, 0)]
+    ("make_row", "arguments"),
+    [
+        (bytearray, ()),
+        (bytearray, (1, "soon")),
+        (bytearray, (1, 0, False, "bell")),
+        (lambda: bytes(64), (1, 0)),
+        (None, (1, 0)),
+    ],
 )
-def test_wrong_arguments_are_refused(native_ends: Ends, arguments: tuple[Any, ...]) -> None:
-    with pytest.raises((TypeError, BufferError)):
-        native_ends.reader._core.wait(*arguments)
+def test_wrong_arguments_are_refused(
+    native_ends: Ends, make_row: Any, arguments: tuple[Any, ...]
+) -> None:
+    reader = native_ends.reader
+    with pytest.raises((TypeError, BufferError, AttributeError)):
+        reader._core.wait(reader.read, make_row, 0, *arguments)
 
 
 def test_a_closed_ring_or_bell_is_not_waited_on(native_ends: Ends) -> None:
-    row = np.zeros(1, TICK)
     native_ends.bell.close()
     with pytest.raises(ValueError, match="closed"):
         native_ends.reader.wait_for_rows(1, 0, False, native_ends.bell)
     native_ends.reader._core.close()
     with pytest.raises(ValueError, match="closed"):
-        native_ends.reader._core.wait(row, 0, False, None, 0)
+        native_ends.reader.wait_for_rows(1, 0)
+
+
+def test_a_wait_leaks_nothing(native_ends: Ends) -> None:
+    reader, bell = native_ends.reader, native_ends.bell
+    counted = [bell, bell.core, reader.read.__func__, TICK]
+    before = [sys.getrefcount(thing) for thing in counted]
+    for _ in range(100):
+        reader.wait_for_rows(1, 0, False, bell)
+    native_ends.publish(1)
+    reader.wait_for_rows(1, 0, False, bell)
+    assert [sys.getrefcount(thing) for thing in counted] == before
