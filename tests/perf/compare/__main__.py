@@ -45,12 +45,12 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/compare"), metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="a slice: trades and one load")
     parser.add_argument("--runs", type=int, default=1, help="runs of every load (1)")
-    parser.add_argument("--publish", action="store_true", help="3 runs, into docs/performance")
+    parser.add_argument("--publish", action="store_true", help="write into docs/performance")
     parser.add_argument("--pages", action="store_true", help="measure nothing, write the pages")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     if options.publish or options.pages:
-        options.runs, options.out = 3, PUBLISHED
+        options.out = PUBLISHED
     if options.pages:
         report = json.loads((PUBLISHED / "modes.json").read_text(encoding="utf-8"))
     else:
