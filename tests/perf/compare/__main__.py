@@ -2,7 +2,7 @@
 
     scripts/compare-modes                     everything, under ten minutes on two CPUs
     scripts/compare-modes --quick             a slice in half a minute; checks the trades
-    scripts/compare-modes --publish           everything three times, into docs/performance/
+    scripts/compare-modes --publish --runs 3  everything three times, into docs/performance/
     scripts/compare-modes --pages             docs/performance/ anew from the numbers stored there
 
 The trades must be the same in every way: that is an error if it does not hold. Nothing else here

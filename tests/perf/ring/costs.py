@@ -25,6 +25,7 @@ from tests.perf.ring.rings import CAPACITY, LANGUAGES
 CALLS = 20_000
 BATCH = 64
 IDLE_SECONDS = 2.0
+WAIT_FOR_NOTHING = "wait for rows on an empty ring, not at all, ns"  # the call, and the GIL
 
 
 class Ends(NamedTuple):
@@ -77,10 +78,11 @@ def _calls(channels: Implementation) -> dict[str, float]:
         }
         reader.read(1)
         figures[f"publish and read {BATCH}, ns a tick"] = _ns(publish_and_read) / BATCH
+        figures[WAIT_FOR_NOTHING] = _ns(partial(reader.wait_for_rows, 1, 0))
     return figures
 
 
-def _ns(call: Callable[[], None]) -> float:
+def _ns(call: Callable[[], object]) -> float:
     """Return the time of one call with the loop around it: the median of ten series."""
     series = []
     for _ in range(10):

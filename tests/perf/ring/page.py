@@ -8,7 +8,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.perf.ring.bare import C_SPIN
+from tests.perf.ring.costs import WAIT_FOR_NOTHING
 from tests.perf.ring.figures import AIMS, SPINNING, Aim
+from tests.perf.ring.peers import Control
+from tests.perf.ring.schedules import HEADLINE
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "performance"
 HEAD = """\
@@ -17,6 +21,14 @@ HEAD = """\
 Written by `scripts/bench ring --publish`; the numbers, with a histogram of every row, are in
 [ring.json](ring.json), the plot with them in [ring.html](ring.html). The machine, the state it was
 in, the commit:
+
+"""
+PROFILE = """
+## Where the time goes between two processes of Python
+
+Each part measured alone. Against the bare loop in C stand the writer's own loop in Python, the call
+that publishes, and the call that waits: leaving Python, giving the GIL away and taking it back,
+making the row. What the ring itself does is in the first line.
 
 """
 METHOD = """
@@ -64,6 +76,7 @@ def markdown(kept: Mapping[str, Any]) -> str:
         parts.append(f"\n## One way, {schedule}\n\n")
         parts.append(_disturbed(found))
         parts.append(_table(latency_table(found["peers"])))
+    parts += [PROFILE, _table(profile_table(kept["figures"]))]
     parts += ["\n## What a call costs\n\n", _table(costs_table(kept["figures"]))]
     if details["missing"]:
         parts += ["\n## Left out\n\n", _list(details["missing"])]
@@ -117,6 +130,25 @@ def latency_table(peers: Mapping[str, Any]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def profile_table(figures: Mapping[str, list[float]]) -> list[list[str]]:
+    """Return what the headline of the ring in C is made of, ns; empty cells where not measured."""
+    parts = {
+        "bare loop, C to C: the way of the cache line, two looks at the clock": _one_way(C_SPIN),
+        "a loop in Python that looks at the clock until a time is due (control)": _one_way(
+            Control.name
+        ),
+        "publish one": "ring in C: publish one, ns",
+        WAIT_FOR_NOTHING.removesuffix(", ns"): f"ring in C: {WAIT_FOR_NOTHING}",
+        f"measured: {SPINNING}": _one_way(SPINNING),
+    }
+    found = {part: median(figures[name]) for part, name in parts.items() if name in figures}
+    return [["", "ns"], *([part, number(value)] for part, value in found.items())]
+
+
+def _one_way(name: str) -> str:
+    return f"one way at {HEADLINE}: {name}, p50, ns"
 
 
 def costs_table(figures: Mapping[str, list[float]]) -> list[list[str]]:
