@@ -163,8 +163,8 @@ def markdown_page(report: Report) -> str:
         "",
         *(f"{text}\n" for text in METHOD),
         "To measure: `scripts/compare-modes` (one run of every load), `scripts/compare-modes "
-        "--publish` (into this folder; `--runs 3` for three). In a checkout `tickpipe compare` is the "
-        "same.",
+        "--publish` (into this folder; `--runs 3` for three). In a checkout `tickpipe compare` is "
+        "the same.",
         "",
     ]
     for table in all_tables(report):
