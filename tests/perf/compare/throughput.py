@@ -107,7 +107,7 @@ def _figures(mode: str, rate: int, folder: Path) -> dict[str, Any]:
         "sent": len(seen),
         "lost": int(len(seen) - handled.sum()),
         "laps": parameters["Laps"],
-        "ticks lost by laps": parameters["Ticks Lost By Laps"],
+        "ticks lost by laps": parameters["Ticks Lost"],
         "handled_per_second": int(handled.sum()) / ((seen.max() - intended[0]) / 1e9),
         "latency": {
             "intended to strategy": percentiles((seen - intended)[handled]),
