@@ -86,13 +86,18 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:
-    """What the broker did with an order."""
+    """What the broker did with an order, since the fill before."""
 
     order_id: str
     quantity: int  # shares
-    price_e4: int
-    slippage_e4: int  # price worse than the order's by this, per share
+    turnover_e4: int  # Σ price × shares
+    slippage_e4: int  # Σ shares × how much worse than the order's price; < 0 = better
     ts_event_ns: int
+
+    @property
+    def price_e4(self) -> int:
+        """The price; over several prices their mean, rounded down."""
+        return self.turnover_e4 // self.quantity
 
 
 class OrderState(StrEnum):
@@ -107,6 +112,7 @@ class OrderState(StrEnum):
     CANCELLED = "CANCELLED"
     REJECTED = "REJECTED"  # proven: the broker said no
     EXPIRED = "EXPIRED"
+    NEVER_ARRIVED = "NEVER_ARRIVED"  # risk's own finding: the broker's books did not have it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +124,7 @@ class OrderUpdate:
     state: OrderState
     broker_id: str = ""  # the broker's id; "" = not known
     instrument: int | None = None  # index into settings.instruments; None = not one of them
+    side: Side | None = None  # None = not said
     filled: int = 0  # shares
     turnover_e4: int = 0  # Σ price × shares of what is filled
     text: str = ""  # what the broker said, secrets removed
