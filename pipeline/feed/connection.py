@@ -73,6 +73,7 @@ class Connection:
         self.ended = False
         self.duplicates = 0
         self.refused = 0
+        self.skipped = 0
         self.outages = 0
 
     # Receiving -------------------------------------------------------------------------------
@@ -136,6 +137,7 @@ class Connection:
     def _count(self, received: Received) -> NDArray[np.void]:
         self.duplicates += received.duplicates
         self.refused += received.refused
+        self.skipped += received.skipped
         if received.notice:
             log.warning("broker says: %s", received.notice)
         for reply in received.replies:
