@@ -137,6 +137,7 @@ def trade(net: float | str, *, trade_id: int = 1, charges: float | str = 0, **mo
         "trade_id": trade_id,
         "position_id": trade_id,
         "symbol": "NIFTY-OPTION",
+        "side": "BUY",
         "product": "INTRADAY",
         "quantity": 1,
         "entry_ns": at("10:00:00"),
