@@ -69,7 +69,11 @@ class Summary:
             Figure("Winning Trades", str(self.wins), "net > 0"),
             Figure("Losing Trades", str(self.losses), "net < 0"),
             Figure("Win Rate %", _percent(self.win_rate, no_trade), "winning trades / trades"),
-            Figure("Gross P&L", money(self.gross_pnl), "Σ (exit − entry) × quantity, of shorts (entry − exit)"),
+            Figure(
+                "Gross P&L",
+                money(self.gross_pnl),
+                "Σ (sale − purchase) × quantity",
+            ),
             Figure("Charges", money(self.charges), "Σ (entry charges + exit charges)"),
             Figure("Net P&L", money(self.net_pnl), "gross − charges"),
             Figure("Final Cash", money(self.initial_capital + self.net_pnl), "initial + Σ net"),

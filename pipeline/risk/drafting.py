@@ -23,94 +23,74 @@ class Cause(NamedTuple):
 NO_CAUSE = Cause()
 
 
+class Decision(NamedTuple):
+    """Shares to buy or sell, whatever orders that takes."""
+
+    position_id: int
+    instrument: int
+    side: Side
+    quantity: int
+    is_exit: bool
+    reason: str
+    cause: Cause
+
+    @classmethod
+    def leaving(cls, position: Position, quantity: int, reason: str, cause: Cause) -> Decision:
+        """Return the one that closes ``quantity`` shares of ``position``."""
+        side = Side.SELL if position.side is Side.BUY else Side.BUY
+        number, instrument = position.position_id, position.instrument
+        return cls(number, instrument, side, quantity, True, reason, cause)
+
+
 class Drafting:
-    """Writes the orders of a run, numbers and counts them."""
+    """Writes the orders of a run, and has them counted."""
 
     def __init__(self, settings: Settings, rulebook: Rulebook, numbering: Numbering) -> None:
         risk = settings.risk
         self._instruments = settings.instruments
+        self._tick_sizes = [e4(instrument.tick_size) for instrument in settings.instruments]
         self._numbering = numbering
         self._freezes = Freezes(settings, rulebook)
         collar = risk.collar_points if risk.order_type == "limit" else None
         self._collar_e4 = None if collar is None else e4(collar)
 
-    def entry(
-        self,
-        instrument: int,
-        side: Side,
-        quantity: int,
-        reason: str,
-        cause: Cause,
-        newest: TickRow,
-        price_e4: int,
-    ) -> list[Order]:
-        """Return the orders that open the next position, decided on ``newest``."""
-        position_id, now_ns = self._numbering.next_position(), newest[EVENT]
-        orders = []
-        for piece, shares in enumerate(self._slices(instrument, quantity, now_ns)):
-            order_id = self._numbering.entry_id(position_id, now_ns, piece)
-            order = self._order(
-                order_id, instrument, side, shares, position_id, reason, cause, newest, price_e4
-            )
-            self._numbering.count(order, is_exit=False)
-            orders.append(order)
-        return orders
-
-    def exit(
-        self,
-        position: Position,
-        quantity: int,
-        reason: str,
-        cause: Cause,
-        newest: TickRow,
-        price_e4: int,
-    ) -> list[Order]:
-        """Return the orders that close ``quantity`` shares of ``position``."""
-        number, instrument, now_ns = position.position_id, position.instrument, newest[EVENT]
-        side = Side.SELL if position.side is Side.BUY else Side.BUY
-        orders = []
-        for shares in self._slices(instrument, quantity, now_ns):
-            order_id = self._numbering.exit_id(number, instrument, now_ns)
-            order = self._order(
-                order_id, instrument, side, shares, number, reason, cause, newest, price_e4
-            )
-            self._numbering.count(order, is_exit=True)
-            orders.append(order)
-        return orders
-
-    def _slices(self, instrument: int, quantity: int, now_ns: int) -> list[int]:
-        lot_size = self._instruments[instrument].lot_size
-        return slices(quantity, lot_size, self._freezes.of(instrument, now_ns))
+    def orders(self, decision: Decision, newest: TickRow, price_e4: int) -> list[Order]:
+        """Return the orders of ``decision``, taken on the tick ``newest`` at the last price."""
+        lot_size = self._instruments[decision.instrument].lot_size
+        freeze = self._freezes.of(decision.instrument, newest[EVENT])
+        pieces = enumerate(slices(decision.quantity, lot_size, freeze))
+        return [self._order(decision, piece, shares, newest, price_e4) for piece, shares in pieces]
 
     def _order(
-        self,
-        order_id: str,
-        instrument: int,
-        side: Side,
-        quantity: int,
-        position_id: int,
-        reason: str,
-        cause: Cause,
-        newest: TickRow,
-        price_e4: int,
+        self, decision: Decision, piece: int, shares: int, newest: TickRow, price_e4: int
     ) -> Order:
         assert price_e4 > 0, "an order needs a last price"
-        row, collar_e4 = self._instruments[instrument], self._collar_e4
-        limit = 0
-        if collar_e4 is not None:
-            limit = limit_e4(side, price_e4, collar_e4, e4(row.tick_size))
-        return Order(
-            order_id=order_id,
+        instrument = decision.instrument
+        order = Order(
+            order_id=self._order_id(decision, piece, newest[EVENT]),
             instrument=instrument,
-            symbol=row.symbol,
-            side=side,
-            quantity=quantity,
+            symbol=self._instruments[instrument].symbol,
+            side=decision.side,
+            quantity=shares,
             price_e4=price_e4,
-            limit_e4=limit,
-            position_id=position_id,
-            reason=reason,
+            limit_e4=self._limit_e4(decision, price_e4),
+            position_id=decision.position_id,
+            reason=decision.reason,
             tick_seq=newest[SEQ],
             ts_event_ns=newest[EVENT],
-            ts_recv_ns=cause.ts_recv_ns,
-            ts_signal_ns=cause.ts_signal_ns,
+            ts_recv_ns=decision.cause.ts_recv_ns,
+            ts_signal_ns=decision.cause.ts_signal_ns,
         )
+        self._numbering.count(order, is_exit=decision.is_exit)
+        return order
+
+    def _order_id(self, decision: Decision, piece: int, now_ns: int) -> str:
+        if decision.is_exit:
+            return self._numbering.exit_id(decision.position_id, decision.instrument, now_ns)
+        return self._numbering.entry_id(decision.position_id, now_ns, piece)
+
+    def _limit_e4(self, decision: Decision, price_e4: int) -> int:
+        if self._collar_e4 is None:
+            return 0
+        tick_e4 = self._tick_sizes[decision.instrument]
+        return limit_e4(decision.side, price_e4, self._collar_e4, tick_e4)

@@ -2,12 +2,12 @@
 
 On every tick, from the entry tick on, in this order:
 
-    past the flat time                    everything    Session End
-    level <= entry − base stop            everything    Stop Loss
-    level <= entry + breakeven stop       everything    Breakeven Stop   once the gain was there
-    level <= best − distance              everything    Trailing Stop    once armed
-    as old as the time limit              everything    Time Limit
-    level >= entry + target n             its part      Take Profit n    every target not yet reached
+    past the flat time                 everything    Session End
+    level <= entry − base stop         everything    Stop Loss
+    level <= entry + breakeven stop    everything    Breakeven Stop    once its gain was there
+    level <= best − distance           everything    Trailing Stop     once armed
+    as old as the time limit           everything    Time Limit
+    level >= entry + target n          its part      Take Profit n     every target not yet reached
 
 A *level* is a price of a long position and the negative price of a short one, so that up is good
 and every rule is written once. The trailing stop arms when the level stands ``activation`` above

@@ -1,15 +1,16 @@
-"""Whether risk takes entries: the state of trading, who may change it to what.
+"""What risk may do: the state of trading, and what may follow it.
 
     ACTIVE      entries and exits
     REDUCING    no entries; what is held is closed by its rules and by the strategy
     HALTED      as REDUCING, for a reason that somebody must look at
 
-Cancels and exits pass in every state. A halt is lifted by ``resume`` only, and by nothing else:
-``reduce`` leaves it as it is, and so does a new day.
+Cancels and exits pass in every state. A halt is lifted by a resume only, and by nothing else: to
+reduce leaves it as it is, and so does a new day.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -28,16 +29,14 @@ class Mandate(NamedTuple):
     state: TradingState = TradingState.ACTIVE
     reason: str = ""
 
-    def halt(self, reason: str) -> Mandate:
-        """Return what a halt makes of it; the first of two halts keeps its reason."""
-        return self if self.state is TradingState.HALTED else Mandate(TradingState.HALTED, reason)
+    def asked(self, wanted: Mandate) -> Mandate:
+        """Return what follows when ``wanted`` is asked for; the first halt keeps its reason."""
+        stays = self.is_halted and wanted.state is not TradingState.ACTIVE
+        return self if stays else wanted
 
-    def reduce(self, reason: str) -> Mandate:
-        held = self.state is TradingState.HALTED
-        return self if held else Mandate(TradingState.REDUCING, reason)
-
-    def resume(self, reason: str) -> Mandate:
-        return Mandate(TradingState.ACTIVE, reason)
+    @property
+    def is_halted(self) -> bool:
+        return self.state is TradingState.HALTED
 
     @property
     def takes_entries(self) -> bool:
@@ -60,6 +59,14 @@ class Mandate(NamedTuple):
             )
         return cls(TradingState(state), reason)
 
+    @classmethod
+    def after(cls, requests: Iterable[str]) -> Mandate:
+        """Return what follows from the texts of all that was asked for, oldest first."""
+        mandate = cls()
+        for text in requests:
+            mandate = mandate.asked(cls.parse(text))
+        return mandate
+
 
 class Event(NamedTuple):
     """What a person should know of, for the ledger."""
@@ -69,4 +76,4 @@ class Event(NamedTuple):
     ts_ns: int  # exchange time of the newest tick
 
 
-STATE = "state"  # the kind of an event whose text is a Mandate
+STATE = "state"  # the kind of an event whose text is a mandate that was asked for

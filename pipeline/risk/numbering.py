@@ -71,8 +71,11 @@ class Numbering:
         """Return the counts at the exchange time ``now_ns``."""
         times = self._times
         today = self._orders_today if day_of(now_ns) == self._order_day else 0
-        counts = (len(times) - bisect_left(times, now_ns - span) for span in (SECOND_NS, MINUTE_NS))
-        return Sent(*counts, today)
+        return Sent(
+            second=len(times) - bisect_left(times, now_ns - SECOND_NS),
+            minute=len(times) - bisect_left(times, now_ns - MINUTE_NS),
+            day=today,
+        )
 
     def _count_time(self, ts_event_ns: int) -> None:
         times = self._times
@@ -84,6 +87,11 @@ class Numbering:
         day = day_of(newest_ns)
         self._orders_today = self._orders_today + 1 if day == self._order_day else 1
         self._order_day = day
+
+
+def is_exit_id(order_id: str) -> bool:
+    """Return whether the order of this id closes shares."""
+    return "X" in order_id
 
 
 def _order_id(ts_event_ns: int, position_id: int, suffix: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from datetime import time
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self

@@ -108,9 +108,7 @@ class RiskSettings(Section):
     cool_down_stops: Whole | None = option(
         "Stop-losses in a row after which entries pause; unset = never", default=None, ge=1
     )
-    cool_down_minutes: Whole | None = option(
-        "How long they pause", unit="min", default=None, ge=1
-    )
+    cool_down_minutes: Whole | None = option("How long they pause", unit="min", default=None, ge=1)
     tick_age_ms_max: Whole | None = option(
         "Refuse entries in an instrument whose last tick is older; unset = any age",
         unit="ms",

@@ -11,9 +11,8 @@ from pipeline.risk.exits import (
     ExitRules,
     ExitWatch,
     exits_due,
-    kind_of,
-    target_number,
 )
+from pipeline.risk.reasons import kind_of, target_number
 from tests.money import e4_of, guide
 
 RULES = ExitRules.of(guide().risk)

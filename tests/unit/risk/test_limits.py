@@ -11,17 +11,24 @@ import pytest
 from pipeline.records import Action
 from pipeline.risk.files import read_rulebook
 from pipeline.risk.limits import Code, Facts, Limits, Refusal
+from pipeline.risk.mandate import Mandate, TradingState
+from pipeline.risk.numbering import Sent
 from tests.money import CALENDAR, HOURS, at, e4_of, guide, signal, two_instruments
 
 FACTS = Facts(
     now_ns=0,
     event_ns=at("10:00:00"),
     price_e4=e4_of(200),
+    price_ns=0,
     last_signal=0,
     held=0,
     closable=0,
-    halted="",
+    mandate=Mandate(),
+    breach=None,
+    cool_until_ns=0,
     entries_today=0,
+    open_positions=0,
+    sent=Sent(0, 0, 0),
     cash=Decimal(100_000),
 )
 
@@ -80,9 +87,14 @@ def test_nothing_is_closed_while_flat_or_already_on_its_way_out() -> None:
     assert judged(action=Action.CLOSE, held=75, closable=75) is None
 
 
-def test_a_halt_refuses_entries_and_lets_a_close_pass() -> None:
-    assert judged(halted="kill_switch") == (Code.TRADING_HALTED, "reason='kill_switch'")
-    assert judged(halted="kill_switch", action=Action.CLOSE, held=75, closable=75) is None
+@pytest.mark.parametrize("state", [TradingState.REDUCING, TradingState.HALTED])
+def test_a_halt_refuses_entries_and_lets_a_close_pass(state: TradingState) -> None:
+    mandate = Mandate(state, "kill_switch")
+    assert judged(mandate=mandate) == (
+        Code.TRADING_HALTED,
+        f"state={state} reason='kill_switch'",
+    )
+    assert judged(mandate=mandate, action=Action.CLOSE, held=75, closable=75) is None
 
 
 def test_an_entry_expires_after_its_time_to_live_and_not_before() -> None:
@@ -213,7 +225,8 @@ def test_the_expected_slippage_counts_as_part_of_the_price() -> None:
 
 @pytest.mark.parametrize(("cash", "lots"), [("14999.99", 0), ("15000", 1), ("59999", 3), ("-5", 0)])
 def test_lots_are_what_the_cash_buys(cash: str, lots: int) -> None:
-    assert Limits(guide()).entry_lots(0, e4_of(200), Decimal(cash)) == lots
+    facts = replace(FACTS, cash=Decimal(cash))
+    assert Limits(guide()).size(signal(1), facts).lots == lots
 
 
 def test_a_refusal_says_which_signal() -> None:
