@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pipeline.brokers.contract import Side
 from pipeline.records import Action, SignalRow
-from pipeline.risk.charges import charges, rupees
+from pipeline.risk.charges import charges, plain, plain_e4, rupees
 from pipeline.risk.hours import clock_text, date_of, day_of, hours_of
 from pipeline.risk.losses import Breach
 from pipeline.risk.mandate import Mandate
@@ -211,8 +211,8 @@ class Limits:
         away_e4 = abs(signal.price_e4 - facts.price_e4)
         if self._collar_e4 is None or away_e4 <= self._collar_e4:
             return ""
-        prices = f"price={_e4(signal.price_e4)} last_price={_e4(facts.price_e4)}"
-        return f"{prices} collar={_e4(self._collar_e4)}"
+        prices = f"price={plain_e4(signal.price_e4)} last_price={plain_e4(facts.price_e4)}"
+        return f"{prices} collar={plain_e4(self._collar_e4)}"
 
     def _market_closed(self, signal: SignalRow, facts: Facts) -> str:
         closed = self._hours[signal.instrument].closed(facts.event_ns)
@@ -247,7 +247,7 @@ class Limits:
     def _price_too_high(self, signal: SignalRow, facts: Facts) -> str:
         if facts.price_e4 <= self._price_max_e4:
             return ""
-        return f"price={_e4(facts.price_e4)} max={_e4(self._price_max_e4)}"
+        return f"price={plain_e4(facts.price_e4)} max={plain_e4(self._price_max_e4)}"
 
     # Of its size too.
 
@@ -255,7 +255,7 @@ class Limits:
         most = self._risk.position_value_max
         if most is None or size.lot_value <= most:
             return ""
-        return f"lot={_plain(size.lot_value)} max={_plain(most)}"
+        return f"lot={plain(size.lot_value)} max={plain(most)}"
 
     def _too_little_cash(self, signal: SignalRow, facts: Facts, size: Size) -> str:
         turnover = max(1, size.lots) * size.lot_value
@@ -265,8 +265,8 @@ class Limits:
         needed = turnover + sum(charges(value, side, rates) for value in values)
         if needed <= facts.cash:
             return ""
-        money = f"cash={_plain(facts.cash)} needed={_plain(needed)}"
-        return f"{money} lots={size.lots} lot_size={size.lot_size} price={_e4(size.price_e4)}"
+        money = f"cash={plain(facts.cash)} needed={plain(needed)}"
+        return f"{money} lots={size.lots} lot_size={size.lot_size} price={plain_e4(size.price_e4)}"
 
     def _too_many_slices(self, signal: SignalRow, facts: Facts, size: Size) -> str:
         freeze = self._freezes.of(signal.instrument, facts.event_ns)
@@ -280,7 +280,7 @@ class Limits:
         value = rupees(max(size.pieces, default=0) * size.price_e4)
         if most is None or value <= most:
             return ""
-        return f"value={_plain(value)} max={_plain(most)}"
+        return f"value={plain(value)} max={plain(most)}"
 
     def _too_often(self, signal: SignalRow, facts: Facts, size: Size) -> str:
         risk, more = self._risk, len(size.pieces)
@@ -305,14 +305,6 @@ def side_of(signal: SignalRow) -> Side:
 
 def _context_of(breach: Breach | None, reason: Reason) -> str:
     return breach.context if breach is not None and breach.reason is reason else ""
-
-
-def _plain(amount: Decimal) -> str:
-    return f"{amount.normalize():f}"
-
-
-def _e4(price_e4: int) -> str:
-    return _plain(rupees(price_e4))
 
 
 _Check = Callable[[Limits, SignalRow, Facts], str]

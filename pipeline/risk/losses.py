@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeline.risk.charges import rupees
+from pipeline.risk.charges import plain_e4
 from pipeline.risk.exits import ANY_E4, NEVER_NS
 from pipeline.risk.hours import DAY_NS, IST_OFFSET_NS, MINUTE_NS, day_of
 from pipeline.risk.reasons import Reason
@@ -62,7 +62,7 @@ class Losses:
 
 
 def _loss(loss_e4: int, most_e4: int) -> str:
-    return f"loss={rupees(loss_e4)} max={rupees(most_e4)}"
+    return f"loss={plain_e4(loss_e4)} max={plain_e4(most_e4)}"
 
 
 class CoolDown:

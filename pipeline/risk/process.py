@@ -133,6 +133,7 @@ class _Shell:
         """Look after what no tick tells, and say how things stand."""
         self._line.ticks.check_whole()
         self._hear()
+        self._desk.write_events()
         self._close_when_the_feed_is_silent()
         self._close_when_asked()
         self._say_how_things_stand(cycles)
