@@ -18,10 +18,8 @@ class RiskSettings(Section):
     """Position rules, limits and charges, in the guide's words where it has them."""
 
     max_positions_per_day: Whole = option("Entries allowed in a day", ge=1)
-    base_sl_points: Price = option("Stop-loss, worse than the entry price by", unit="₹", gt=0)
-    tp_points: tuple[Price, ...] = option(
-        "Profit targets, better than the entry price by", unit="₹"
-    )
+    base_sl_points: Price = option("Stop-loss, worse than the entry by", unit="₹", gt=0)
+    tp_points: tuple[Price, ...] = option("Profit targets, better than the entry by", unit="₹")
     tp_percents: tuple[Exact, ...] = option(
         "Part of the initial lots closed at each target; the last target closes the rest",
         unit="of 1",
