@@ -25,6 +25,7 @@ class Received(NamedTuple):
     duplicates: int = 0  # ticks dropped because they had been seen
     refused: int = 0  # ticks dropped because they cannot be true (price <= 0, short frame, …); text
     # that means nothing
+    skipped: int = 0  # bytes of a binary frame that belong to no tick, taken or duplicate
     notice: str = ""  # what a person should read, secrets removed
 
 
