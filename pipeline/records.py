@@ -213,6 +213,7 @@ HEARTBEAT = np.dtype(
         ("lapped", "<u8"),  # times this reader was overtaken
         ("lost", "<u8"),  # ticks it lost by that, exact (I2)
         ("duplicates", "<u8"),  # feed: frames dropped as already seen
+        ("skipped", "<u8"),  # feed: bytes of frames that belong to no tick
         ("refused", "<u8"),  # feed: bad ticks; risk: refused signals; strategy: failures
         ("outages", "<u8"),  # feed: connections lost
         ("signals", "<u8"),  # sent (strategy) or handled (risk)

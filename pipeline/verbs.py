@@ -11,9 +11,10 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, timedelta
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import TextIO, cast
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.backtest import backtest as run_backtest
+from pipeline.brokers.files import complete_instruments
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.channels import NATIVE_MISSING, choose
 from pipeline.channels.inspection import ReaderReport, inspect
@@ -159,7 +161,7 @@ def _supervise(settings: Settings, ticks: NDArray[np.void] | None = None) -> Exi
 
 def _check_days(settings: Settings, ticks: NDArray[np.void] | None = None) -> None:
     for notice in start_notices(settings, ticks):
-        console.print(f"note: {notice}", soft_wrap=True)
+        _say(notice)
 
 
 def backtest(options: argparse.Namespace) -> ExitCode:
@@ -350,7 +352,7 @@ def calendar(options: argparse.Namespace) -> ExitCode:
 
 
 def check_config(options: argparse.Namespace) -> ExitCode:
-    settings = _settings(options)
+    settings = _settings(options, report=_say)
     load_strategy(settings.strategy)
     _check_days(settings)
     console.print(f"{options.config} is right", soft_wrap=True)
@@ -358,7 +360,7 @@ def check_config(options: argparse.Namespace) -> ExitCode:
 
 
 def show_config(options: argparse.Namespace) -> ExitCode:
-    settings = _settings(options)
+    settings = _settings(options, report=_say)
     for name, value in settings_rows(settings):
         console.print(f"{name} = {value}", soft_wrap=True)
     return ExitCode.OK
@@ -380,14 +382,31 @@ def _channels_in_use() -> str:
     return f"{choose('auto').name} (C), because the extension is there"
 
 
-def _settings(options: argparse.Namespace, overrides: Sequence[str] = ()) -> Settings:
-    """Load the configuration with what the command line changes of it, the verb's own last."""
+def _say(note: str) -> None:
+    console.print(f"note: {note}", soft_wrap=True)
+
+
+def _keep_quiet(note: str) -> None:
+    pass
+
+
+def _settings(
+    options: argparse.Namespace,
+    overrides: Sequence[str] = (),
+    report: Callable[[str], None] = _keep_quiet,
+) -> Settings:
+    """Load the configuration with what the command line changes of it, the verb's own last.
+
+    The contracts of a tick file may have expired since.
+    """
     changes = [*options.set]
     if getattr(options, "mode", None):
         changes.append(f'waiting.mode="{options.mode}"')
     if getattr(options, "results", None):
         changes.append(f'run.results_dir="{options.results}"')
-    return load_settings(options.config, [*changes, *overrides])
+    day = None if "file" in options else datetime.now(IST).date()
+    complete = partial(complete_instruments, day=day, report=report)
+    return load_settings(options.config, [*changes, *overrides], complete)
 
 
 class _Stderr(io.TextIOBase):

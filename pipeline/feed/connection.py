@@ -51,6 +51,7 @@ class Connection:
         self.ended = False
         self.duplicates = 0
         self.refused = 0
+        self.skipped = 0
         self.outages = 0
 
     def receive(self, limit: int) -> NDArray[np.void]:
@@ -134,6 +135,7 @@ class Connection:
     def _count(self, received: Received) -> NDArray[np.void]:
         self.duplicates += received.duplicates
         self.refused += received.refused
+        self.skipped += received.skipped
         if received.notice:
             log.warning("broker says: %s", received.notice)
         for reply in received.replies:

@@ -36,6 +36,7 @@ class Source(Protocol):
 
     duplicates: int
     refused: int
+    skipped: int
     outages: int
 
     @property
@@ -51,7 +52,7 @@ class Source(Protocol):
 class RecordedSource:
     """A recorded day, as fast as it is asked for."""
 
-    duplicates = refused = outages = 0
+    duplicates = refused = skipped = outages = 0
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -129,6 +130,7 @@ def _carry(
             last_price_e4=int(last["price"][0]),
             duplicates=source.duplicates,
             refused=source.refused,
+            skipped=source.skipped,
             outages=source.outages,
             latency=times.stages.row(),
         )

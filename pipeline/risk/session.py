@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.contract import Fill, Order, Side
+from pipeline.brokers.contract import Fill, Order, OrderUpdate, Side
 from pipeline.records import PRICE_SCALE, Action, ExitKind, SignalRow, positions_dtype
 from pipeline.results.trades import Trade
 from pipeline.risk.exits import ExitRules, ExitWatch, exits_due, kind_of, target_number
@@ -20,6 +20,7 @@ from pipeline.risk.hours import hours_of
 from pipeline.risk.in_flight import InFlight
 from pipeline.risk.limits import Facts, Limits, Refusal
 from pipeline.risk.numbering import Numbering
+from pipeline.risk.order_states import News, Standing, hear
 from pipeline.risk.positions import NO_DELAYS, Book, Delays, Position
 from pipeline.risk.rows import (
     EVENT,
@@ -49,6 +50,16 @@ class Cause(NamedTuple):
 
 
 NO_CAUSE = Cause()
+
+
+class Heard(NamedTuple):
+    """What an update of an order changed."""
+
+    order: Order
+    standing: Standing
+    fill: Fill | None = None
+    trade: Trade | None = None
+    report: str = ""  # what a person must know; "" = nothing unusual
 
 
 class RiskStatistics(NamedTuple):
@@ -123,6 +134,31 @@ class RiskSession:
             self._refused += 1
             return refusal
         return self._close(signal) if signal.action == Action.CLOSE else self._enter(signal, facts)
+
+    def on_update(self, update: OrderUpdate) -> Heard | None:
+        """Take what became known of an order; None where it is nothing new, or not ours."""
+        flight = self._in_flight.known(update.order_id)
+        if flight is None:
+            return None
+        news = hear(flight.standing, update)
+        if news.standing == flight.standing and not news.report:
+            return None
+        fill = trade = None
+        if news.quantity:
+            fill = self._fill_of(flight.order, news, update.ts_event_ns)
+            trade = self.on_fill(flight.order, fill)
+        self._in_flight.put(flight, news.standing)
+        return Heard(flight.order, news.standing, fill, trade, news.report)
+
+    def _fill_of(self, order: Order, news: News, ts_event_ns: int) -> Fill:
+        worse_e4 = news.turnover_e4 - news.quantity * order.price_e4
+        return Fill(
+            order_id=order.order_id,
+            quantity=news.quantity,
+            turnover_e4=news.turnover_e4,
+            slippage_e4=worse_e4 if order.side is Side.BUY else -worse_e4,
+            ts_event_ns=ts_event_ns or self._newest[EVENT],
+        )
 
     def on_fill(self, order: Order, fill: Fill) -> Trade | None:
         """Book a fill; return the trade of an exit, None for an entry.
@@ -284,6 +320,11 @@ class RiskSession:
     def as_of_seq(self) -> int:
         """The last tick handled."""
         return self._newest[SEQ]
+
+    @property
+    def awaits_fills(self) -> bool:
+        """True while an order may still be filled."""
+        return not self._in_flight.landed
 
     @property
     def is_flat(self) -> bool:

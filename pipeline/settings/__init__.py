@@ -1,7 +1,14 @@
 """What the user can set: ``options`` declares it, ``files`` and ``secrets`` read it."""
 
 from pipeline.settings.feed import LOOPBACK_HOSTS, FeedSettings
-from pipeline.settings.files import check_settings, load_settings, mistaken, parse_settings
+from pipeline.settings.files import (
+    Complete,
+    as_written,
+    check_settings,
+    load_settings,
+    mistaken,
+    parse_settings,
+)
 from pipeline.settings.kinds import SHARES, Exchange, Kind, Section, e4
 from pipeline.settings.options import (
     CapitalSettings,
@@ -35,6 +42,7 @@ __all__ = [
     "SIMULATOR_SECRETS",
     "CapitalSettings",
     "ChannelSettings",
+    "Complete",
     "Exchange",
     "FeedSettings",
     "Instrument",
@@ -49,6 +57,7 @@ __all__ = [
     "Settings",
     "StrategySettings",
     "WaitingSettings",
+    "as_written",
     "check_settings",
     "e4",
     "load_secrets",

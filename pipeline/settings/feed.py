@@ -37,6 +37,11 @@ class FeedSettings(Section):
         "Kite sends the time in full only",
         default="quote",
     )
+    instruments_file: Path | None = option(
+        "The broker's instrument dump, plain or .gz: Kite's CSV or SmartAPI's JSON. With it "
+        "exchange and the broker's symbol name an instrument; what else is written must agree",
+        default=None,
+    )
     recording: Path | None = option("Tick file to play (recorded)", default=None)
     ticks_max: Whole | None = option(
         "End after this many ticks; unset goes on", unit="ticks", default=None, ge=1

@@ -43,7 +43,11 @@ class Mode(StrEnum):
 
 
 class Instrument(Section):
-    """One instrument that is traded; repeat the section for more."""
+    """One instrument that is traded; repeat the section for more.
+
+    With `feed.instruments_file`, token, lot_size, tick_size, kind and underlying may be left out:
+    they come from the broker's dump.
+    """
 
     symbol: str = option("Name in results and logs", min_length=1)
     exchange: Exchange = option("Exchange segment")

@@ -107,14 +107,14 @@ class KiteSession:
     def on_binary(self, data: bytes | memoryview, now_ns: int) -> Received:
         if len(data) == HEARTBEAT_BYTES:
             return _NOTHING
-        ticks, refused = decode(data, self._tokens, now_ns, timed=self._timed)
+        ticks, refused, skipped = decode(data, self._tokens, now_ns, timed=self._timed)
         if not len(ticks):
-            return Received(ticks, refused=refused)
+            return Received(ticks, refused=refused, skipped=skipped)
         count = len(ticks)
         if self._snapshots_come:
             ticks = self._without_snapshots(ticks, now_ns)
         self._newest_whole[ticks["instrument"]] = ticks.view(WHOLE_ROW)
-        return Received(ticks, (), count - len(ticks), refused)
+        return Received(ticks, (), count - len(ticks), refused, skipped)
 
     def _without_snapshots(self, ticks: NDArray[np.void], now_ns: int) -> NDArray[np.void]:
         """Return the ticks that say something new since the connection was lost.
