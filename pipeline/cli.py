@@ -145,11 +145,12 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
         "compare",
         verbs.compare,
         "measure the modes beside the loops of the guide, and check that the trades are the same",
-        "compare\ncompare --quick\ncompare --out /tmp/here --runs 3",
+        "compare\ncompare --quick --json numbers.json\ncompare --out /tmp/here --runs 3",
     )
     compare.add_argument(
         "--out", type=Path, default=Path("results/compare"), metavar="DIR", help="for the results"
     )
+    compare.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     compare.add_argument("--quick", action="store_true", help="a slice, in half a minute")
     compare.add_argument("--runs", type=int, default=1, help="runs of every load (1)")
 
@@ -158,7 +159,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
         "ring",
         verbs.ring,
         "look at the ring of a running pipeline from outside",
-        "ring\nring --config configs/paper.toml\nwatch -n1 tickpipe ring --set run.name=nifty",
+        "ring\nring --config configs/paper.toml\nring --set run.name=nifty",
     )
     _config_options(ring)
 

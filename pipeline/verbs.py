@@ -195,6 +195,7 @@ def compare(options: argparse.Namespace) -> ExitCode:
     program = [sys.executable, "-P", "-m", "tests.perf.compare"]
     chosen = ["--out", str(options.out), "--runs", str(options.runs)]
     chosen += ["--quick"] * options.quick
+    chosen += [] if options.json is None else ["--json", str(options.json)]
     code = subprocess.call(program + chosen, env=os.environ | {"PYTHONPATH": str(root)})
     return ExitCode.OK if code == 0 else ExitCode.FAILED
 
