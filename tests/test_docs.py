@@ -33,7 +33,15 @@ WRITTEN = [page for page in PAGES if page.name != "settings.md"]  # that one is 
 STRATEGY_PAGE = ROOT / "docs" / "writing-a-strategy.md"
 
 RUN_FILES = {
-    *(line.TICKS, line.SIGNALS, line.POSITIONS, line.REQUESTS, readers.FILE_NAME, rundir.RUN_LOCK),
+    *(
+        line.TICKS,
+        line.GAPS,
+        line.SIGNALS,
+        line.POSITIONS,
+        line.REQUESTS,
+        readers.FILE_NAME,
+        rundir.RUN_LOCK,
+    ),
     *(f"{role}.{kind}" for role in (*line.ROLES, line.ADAPTER) for kind in ("lock", "beat")),
 }
 _SECTION_CLASSES: dict[str, Any] = {
