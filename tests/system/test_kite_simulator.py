@@ -70,7 +70,7 @@ def frames(client: websocket.WebSocket) -> Iterator[bytes]:
 
 
 def ticks_of(data: bytes) -> NDArray[np.void]:
-    ticks, refused = decode(data, TOKENS, 0)
+    ticks, refused, _ = decode(data, TOKENS, 0)
     assert refused == 0
     return ticks
 
