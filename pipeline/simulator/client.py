@@ -194,8 +194,8 @@ class Client:
             await reading  # raises what it raised
         if self._ending.done() and not self._broken:
             code, reason = self._ending.result()
-            await self._socket.close(code=code, message=reason.encode())
-            if self._socket.close_code != WSCloseCode.ABNORMAL_CLOSURE:
+            by_us = await self._socket.close(code=code, message=reason.encode())
+            if by_us and self._socket.close_code != WSCloseCode.ABNORMAL_CLOSURE:
                 self.report.proven = self.report.frames  # it answered: it has read what was before
 
     async def _read(self, answer: Callable[[Client, str], Awaitable[None]]) -> None:
