@@ -50,26 +50,64 @@ limits = st.fixed_dictionaries(
         "base_sl_points": st.sampled_from([2, 15]),
     }
 )
+NOT_LIMITED = (
+    *("open_positions_max", "order_value_max", "tick_age_ms_max", "time_limit_minutes"),
+    *(f"orders_per_{window}_max" for window in ("second", "minute", "day")),
+)
+losses = st.fixed_dictionaries(
+    {name: st.just(OFF) for name in NOT_LIMITED}
+    | {
+        "allow_short": st.just(True),
+        "order_type": st.just("market"),
+        "collar_points": st.just(100),
+        "position_value_max": st.sampled_from([9_000, 30_000]),
+        "orders_reserved_for_exits": st.just(0),
+        "max_positions_per_day": st.just(100),
+        "cool_down_stops": st.sampled_from([OFF, 1, 2]),
+        "daily_loss_max": st.sampled_from([OFF, 150, 500]),
+        "drawdown_max": st.sampled_from([OFF, 100, 400]),
+        "base_sl_points": st.sampled_from([1, 15]),
+    }
+)
 freezes = st.tuples(*(st.sampled_from([None, lot, 3 * lot + 7]) for lot in LOTS))
 seeds = st.integers(0, 2**32)  # a flood that hypothesis draws step by step is too short to flood
 
 
-def flood_of(seed: int, steps: int = 200) -> Iterator[tuple[str, Sequence[Any]]]:
+JUMPS = (-60, -9, -1, 0, 0, 1, 9, 60)  # ticks
+STEPS = (-6, -5, -3, -1, 1, 2, 4, 5)
+
+
+def flood_of(seed: int, moves: Sequence[int] = JUMPS) -> Iterator[tuple[str, Sequence[Any]]]:
     """Give steps of a run: what to call, and with what."""
     chance = random.Random(seed)
     pick = chance.choice
     for instrument in range(3):
         yield "tick", (instrument, 0, 1)
-    for _ in range(steps):
+    for _ in range(200):
         kind = chance.choices(("tick", "signal", "fill"), (5, 3, 4))[0]
         if kind == "tick":
             passed = pick([0, 1, 400_000_000, SECOND_NS, 20 * SECOND_NS])
-            yield kind, (pick(range(3)), pick([-60, -9, -1, 0, 0, 1, 9, 60]), passed)
+            yield kind, (pick(range(3)), pick(moves), passed)
         elif kind == "signal":
             action = pick([Action.BUY, Action.BUY, Action.SELL, Action.SELL, Action.CLOSE])
             yield kind, (pick(range(3)), action, pick([0, 0, 0, 21, -70, 500]))
         else:
             yield kind, (pick(range(9)), pick([0, 0, 0, 1, 7, 60]))
+
+
+def to_and_fro(seed: int) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Give the steps of three positions whose prices come back to where they were."""
+    chance = random.Random(seed)
+    away = [0, 0, 0]  # ticks, from the entry
+    for instrument in range(3):
+        yield "tick", (instrument, 0, 1)
+        yield "signal", (instrument, chance.choice([Action.BUY, Action.SELL]), 0)
+        yield "fill", (0, 0)
+    for _ in range(150):
+        instrument = chance.randrange(3)
+        moved = chance.randint(-9, 9) - away[instrument]
+        away[instrument] += moved
+        yield "tick", (instrument, moved, SECOND_NS)
 
 
 def configured(chosen: dict[str, Any], freeze: tuple[int | None, ...]) -> Settings:
@@ -284,3 +322,15 @@ def test_no_flood_of_ticks_signals_and_fills_gets_through_a_limit(
     for kind, values in flood_of(seed):
         getattr(run, kind)(*values)
         run.check()
+
+
+@settings(max_examples=50)
+@given(losses, seeds)
+def test_a_loss_limit_acts_on_the_first_tick_that_reaches_it_and_on_no_other(
+    chosen: dict[str, Any], seed: int
+) -> None:
+    for flood in (flood_of(seed, STEPS), to_and_fro(seed)):
+        run = Flood(configured(chosen, (None, None, None)))
+        for kind, values in flood:
+            getattr(run, kind)(*values)
+            run.check()
