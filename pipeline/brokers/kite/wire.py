@@ -136,7 +136,7 @@ def _one_by_one(
     """Decode a frame of few packets, of mixed kinds, or a broken one."""
     starts, lengths, end = _walk(data, count)
     broken = len(starts) < count or end != len(data)
-    if count > _FEW:
+    if len(starts) > _FEW:
         ticks, taken = _rows_of_kinds(data, starts, lengths, tokens, now_ns, timed)
         used = int(np.dot(taken, np.array(lengths, np.int64) + _LENGTH_BYTES))
         ticks = _only(taken, ticks)
