@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.contract import Fill, Order, Side
+from pipeline.brokers.contract import BrokerBook, Fill, Order, OrderUpdate, Side
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.records import IST, SIGNAL, TICK, Action, SignalRow
 from pipeline.results.trades import Trade
@@ -121,11 +121,12 @@ def order(
 def fill(of: Order, quantity: int | None = None, price: float | str | None = None) -> Fill:
     """Return a fill of the order, in full and at its price unless told otherwise."""
     price_e4 = of.price_e4 if price is None else e4_of(price)
+    shares = of.quantity if quantity is None else quantity
     return Fill(
         order_id=of.order_id,
-        quantity=of.quantity if quantity is None else quantity,
-        price_e4=price_e4,
-        slippage_e4=abs(price_e4 - of.price_e4),
+        quantity=shares,
+        turnover_e4=shares * price_e4,
+        slippage_e4=shares * abs(price_e4 - of.price_e4),
         ts_event_ns=of.ts_event_ns,
     )
 
@@ -137,6 +138,7 @@ def trade(net: float | str, *, trade_id: int = 1, charges: float | str = 0, **mo
         "trade_id": trade_id,
         "position_id": trade_id,
         "symbol": "NIFTY-OPTION",
+        "side": "BUY",
         "product": "INTRADAY",
         "quantity": 1,
         "entry_ns": at("10:00:00"),
@@ -161,7 +163,7 @@ def trade(net: float | str, *, trade_id: int = 1, charges: float | str = 0, **mo
 
 
 class Recorder:
-    """A paper gateway that remembers; ``silent`` ones answer no order with a fill."""
+    """A paper gateway that remembers; a ``silent`` one says nothing of an order."""
 
     def __init__(self, ledger: Ledger, *, silent: bool = False) -> None:
         self.orders: list[Order] = []
@@ -169,11 +171,34 @@ class Recorder:
         self._ledger = ledger
         self._paper = PaperGateway(0)
         self._silent = silent
+        self._told: list[OrderUpdate | BrokerBook] = []
 
-    def send(self, order: Order) -> Sequence[Fill]:
+    def send(self, order: Order) -> None:
         self.in_ledger_when_sent.append(order in [known for known, _ in self._ledger.orders()])
         self.orders.append(order)
-        return () if self._silent else self._paper.send(order)
+        if not self._silent:
+            self._paper.send(order)
+
+    def fall_silent(self) -> None:
+        """Say nothing of the orders from here on."""
+        self._silent = True
+
+    def tell(self, *heard: OrderUpdate | BrokerBook) -> None:
+        """Have ``heard`` come with the next take."""
+        self._told += heard
+
+    def cancel(self, order_id: str, broker_id: str) -> None:
+        self._paper.cancel(order_id, broker_id)
+
+    def ask(self) -> None:
+        self._paper.ask()
+
+    def take(self) -> Sequence[OrderUpdate | BrokerBook]:
+        told, self._told = self._told, []
+        return [*self._paper.take(), *told]
+
+    def close(self) -> None:
+        self._paper.close()
 
 
 class Trading:
@@ -191,20 +216,31 @@ class Trading:
         row = tick(seq, price, *args, **more)
         self.desk.on_tick(row, row[2])
 
-    def buy(
+    def buy(self, seq: int, price: float | str, *args: Any, **more: Any) -> None:
+        """Buy on tick ``seq`` at ``price``."""
+        self.ask(Action.BUY, seq, price, *args, **more)
+
+    def ask(
         self,
+        action: Action,
         seq: int,
         price: float | str,
         *args: Any,
         signal_seq: int | None = None,
         **more: Any,
     ) -> None:
-        """Buy on tick ``seq`` at ``price``."""
+        """Send a signal of tick ``seq``, and that tick."""
         row = tick(seq, price, *args, **more)
-        number = seq if signal_seq is None else signal_seq
-        self.desk.on_signal(
-            signal(number, tick_seq=seq, ts_event_ns=row[1], ts_recv_ns=row[2]), row[2]
+        sent = signal(
+            seq if signal_seq is None else signal_seq,
+            action,
+            tick_seq=seq,
+            ts_event_ns=row[1],
+            ts_recv_ns=row[2],
+            price_e4=row[3],
+            instrument=row[4],
         )
+        self.desk.on_signal(sent, row[2])
         self.desk.on_tick(row, row[2])
 
     @property

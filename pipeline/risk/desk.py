@@ -3,7 +3,8 @@
 1  take_price   the tick's price, when signals of this tick or an older one wait
 2  on_signal    those signals, in the queue's order; one of a newer tick is held
 3  on_tick      the tick's exits
-4  execute      order rows durable, orders sent, fills and trades durable
+4  execute      order rows durable, orders sent
+5  hear         what became of them: fills and trades durable
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.contract import Order, OrderGateway
+from pipeline.brokers.contract import Order, OrderGateway, OrderUpdate
 from pipeline.records import SignalRow
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.limits import Refusal
@@ -73,6 +74,12 @@ class Desk:
         """Close everything at the last prices."""
         self._execute(self.session.flatten(reason))
 
+    def write_events(self) -> None:
+        """Write what the session did that a person should know of: halts and their end."""
+        events, self.session.events = self.session.events, []
+        for event in events:
+            self._ledger.event(*event)
+
     def _is_due(self, seq: int) -> bool:
         tick_seq = self._held[0][_TICK_SEQ]
         assert isinstance(tick_seq, int)
@@ -83,6 +90,7 @@ class Desk:
             outcome = self.session.on_signal(self._held.popleft(), now_ns)
             if isinstance(outcome, Refusal):
                 self._ledger.refused(outcome)
+                self.write_events()
             else:
                 self._execute(outcome)
 
@@ -90,15 +98,31 @@ class Desk:
         if not orders:
             return
         with self._ledger.transaction():
+            self.write_events()
             for order in orders:
                 self._ledger.order_sent(order)
-        done = [(order, fill) for order in orders for fill in self._gateway.send(order)]
+        for order in orders:
+            self._gateway.send(order)
+        self.hear()
+
+    def hear(self) -> None:
+        """Take what became known of orders, and write what it changed."""
+        heard = self._gateway.take()
+        if not heard:
+            return
         with self._ledger.transaction():
-            for order, fill in done:
-                self._ledger.filled(fill)
-                trade = self.session.on_fill(order, fill)
-                if trade is not None:
-                    self._ledger.traded(trade)
+            for each in heard:
+                if isinstance(each, OrderUpdate):
+                    self._on_update(each)
+
+    def _on_update(self, update: OrderUpdate) -> None:
+        heard = self.session.on_update(update)
+        if heard is None:
+            return
+        if heard.fill is not None:
+            self._ledger.filled(heard.fill)
+        if heard.trade is not None:
+            self._ledger.traded(heard.trade)
 
     def __repr__(self) -> str:
         return f"<Desk held_signals={self.held_count} {self.session!r}>"

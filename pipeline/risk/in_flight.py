@@ -1,61 +1,101 @@
-"""Orders that were sent and are not filled yet: what they will take, so nothing is asked twice."""
+"""The orders of the day and where each stands: what is on its way is not asked for twice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pipeline.brokers.contract import Fill, Order, Side
+from pipeline.brokers.contract import Fill, Order
 from pipeline.risk.charges import rupees
+from pipeline.risk.numbering import is_exit_id
+from pipeline.risk.order_states import LIVE, Standing
 from pipeline.risk.positions import NO_DELAYS, Delays, Position
 
 
 @dataclass(slots=True)
-class _Flight:
+class Flight:
+    """One order, and what is known of it."""
+
     order: Order
-    left: int  # shares not filled yet
     delays: Delays
+    standing: Standing
+
+    @property
+    def left(self) -> int:
+        """Return the shares that may still be filled."""
+        return self.standing.left
+
+    @property
+    def enters(self) -> bool:
+        """Return whether it opens a position or adds to one."""
+        return not is_exit_id(self.order.order_id)
 
 
 class InFlight:
-    """The orders on their way to and at the broker."""
+    """Every order of the day. Only those that may still be filled are gone through."""
 
     def __init__(self) -> None:
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, Flight] = {}
+        self._live: dict[str, Flight] = {}
 
-    def add(self, order: Order, delays: Delays) -> None:
-        self._flights[order.order_id] = _Flight(order, order.quantity, delays)
+    def add(self, order: Order, delays: Delays = NO_DELAYS) -> None:
+        flight = Flight(order, delays, Standing(order.quantity))
+        self._flights[order.order_id] = self._live[order.order_id] = flight
+
+    def known(self, order_id: str) -> Flight | None:
+        """Return the order of this id, sent today and ours."""
+        return self._flights[order_id] if order_id in self._flights else None
 
     def land(self, fill: Fill) -> Delays:
-        """Take a fill off its order and return that order's delays."""
+        """Count a fill and return its order's delays."""
         if fill.order_id not in self._flights:
             return NO_DELAYS
         flight = self._flights[fill.order_id]
-        flight.left -= fill.quantity
-        if flight.left <= 0:
-            del self._flights[fill.order_id]
+        self.put(flight, flight.standing.after(fill.quantity, fill.turnover_e4))
         return flight.delays
+
+    def put(self, flight: Flight, standing: Standing) -> None:
+        """Have ``flight`` stand there."""
+        flight.standing = standing
+        if standing.state in LIVE:
+            self._live[flight.order.order_id] = flight
+        else:
+            self._live.pop(flight.order.order_id, None)
+
+    @property
+    def live(self) -> Sequence[Flight]:
+        """Return the orders of which more may be filled, oldest first."""
+        return list(self._live.values()) if self._live else ()
+
+    @property
+    def landed(self) -> bool:
+        """True when nothing more is expected of any order."""
+        return not self._live
 
     def closable(self, position: Position) -> int:
         """Return the shares of ``position`` that no order is closing yet."""
-        if not self._flights:
+        if not self._live:
             return position.open
         exits = self._of(position.instrument)
         leaving = sum(f.left for f in exits if f.order.side is not position.side)
         return position.open - leaving
 
     def entering(self, instrument: int) -> int:
-        """Return the shares of ``instrument`` that are being bought."""
-        return sum(f.left for f in self._of(instrument) if f.order.side is Side.BUY)
+        """Return the shares of ``instrument`` that are on their way in."""
+        return sum(f.left for f in self._of(instrument) if f.enters)
+
+    def instruments_entering(self) -> set[int]:
+        """Return the instruments of which shares are on their way in."""
+        return {f.order.instrument for f in self._live.values() if f.enters}
 
     def reserved(self) -> Decimal:
-        """Return the cash in ₹ that buying orders will take, charges apart."""
-        buying = (f for f in self._flights.values() if f.order.side is Side.BUY)
-        return rupees(sum(f.left * f.order.price_e4 for f in buying))
+        """Return the cash in ₹ that entries will take at the worst, charges apart."""
+        entries = (f for f in self._live.values() if f.enters)
+        return rupees(sum(f.left * max(f.order.price_e4, f.order.limit_e4) for f in entries))
 
-    def _of(self, instrument: int) -> Iterator[_Flight]:
-        return (f for f in self._flights.values() if f.order.instrument == instrument)
+    def _of(self, instrument: int) -> Iterator[Flight]:
+        return (f for f in self._live.values() if f.order.instrument == instrument)
 
     def __repr__(self) -> str:
-        return f"<InFlight {', '.join(self._flights) or 'nothing'}>"
+        return f"<InFlight {', '.join(self._live) or 'nothing'}>"

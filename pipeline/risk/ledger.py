@@ -28,7 +28,7 @@ from pipeline.risk.limits import Code, Refusal
 
 MEMORY = ":memory:"
 APPLICATION_ID = 0x7469636B  # "tick"
-VERSION = 2
+VERSION = 3
 REFUSALS_WAITING_MAX = 64
 
 

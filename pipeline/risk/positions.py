@@ -54,7 +54,7 @@ class Position:
     entered: int = 0  # shares
     closed: int = 0  # shares
     cost_e4: int = 0  # Σ price × shares of the entry fills
-    slippage_e4: int = 0  # Σ slippage × shares of the entry fills
+    slippage_e4: int = 0  # Σ slippage of the entry fills
     charges: Decimal = NOTHING  # of the entry
     cost_shared_e4: int = 0  # the part of each that trades have taken
     slippage_shared_e4: int = 0
@@ -79,10 +79,19 @@ class Position:
         """The entry price; over several entry fills their mean, rounded down."""
         return self.cost_e4 // self.entered
 
+    @property
+    def blocked(self) -> Decimal:
+        """What the open shares of a short position keep from being spent, in ₹.
+
+        Their proceeds, and as much again as a margin: a short position ties up as much of the
+        cash there was as a long one of the same turnover.
+        """
+        return NOTHING if self.sign > 0 else 2 * rupees(self.cost_e4 - self.cost_shared_e4)
+
     def add(self, fill: Fill, cost: Decimal) -> None:
         self.entered += fill.quantity
-        self.cost_e4 += fill.quantity * fill.price_e4
-        self.slippage_e4 += fill.quantity * fill.slippage_e4
+        self.cost_e4 += fill.turnover_e4
+        self.slippage_e4 += fill.slippage_e4
         self.charges += cost
 
     def take_share(self, quantity: int) -> tuple[int, int, Decimal]:
@@ -133,6 +142,11 @@ class Book:
         """True when nothing is held."""
         return not any(self._open)
 
+    @property
+    def free_cash(self) -> Decimal:
+        """The cash in ₹ that entries may spend."""
+        return self.cash - sum((p.blocked for p in self.open_positions()), NOTHING)
+
     def is_exit(self, order: Order) -> bool:
         """Tell whether a fill of ``order`` closes shares that are held."""
         position = self._open[order.instrument]
@@ -178,16 +192,17 @@ class Book:
             trade_id=self.trade_count,
             position_id=position.position_id,
             symbol=instrument.symbol,
+            side=str(position.side),
             product=instrument.product_type,
             quantity=fill.quantity,
             entry_ns=position.entry_ns,
             exit_ns=fill.ts_event_ns,
             entry_price_e4=position.entry_e4,
             exit_price_e4=fill.price_e4,
-            gross_pnl=rupees(position.sign * (fill.quantity * fill.price_e4 - cost_e4)),
+            gross_pnl=rupees(position.sign * (fill.turnover_e4 - cost_e4)),
             entry_charges=entry_charges,
             exit_charges=exit_charges,
-            slippage=rupees(slippage_e4 + fill.quantity * fill.slippage_e4),
+            slippage=rupees(slippage_e4 + fill.slippage_e4),
             mae=rupees(position.sign * (worst_e4 - position.entry_e4) * fill.quantity),
             mfe=rupees(position.sign * (best_e4 - position.entry_e4) * fill.quantity),
             exit_reason=order.reason,
@@ -205,13 +220,13 @@ class Book:
         rates = self._tariffs[order.instrument].on(day_of(fill.ts_event_ns))
         before = charges(rupees(turnover_e4), order.side, rates)
         shares += fill.quantity
-        turnover_e4 += fill.quantity * fill.price_e4
+        turnover_e4 += fill.turnover_e4
         if shares < order.quantity:
             self._part_filled[order.order_id] = shares, turnover_e4
         return charges(rupees(turnover_e4), order.side, rates) - before
 
     def _move_cash(self, side: Side, fill: Fill, cost: Decimal) -> None:
-        turnover = rupees(fill.quantity * fill.price_e4)
+        turnover = rupees(fill.turnover_e4)
         self.cash += (turnover if side is Side.SELL else -turnover) - cost
 
     def __repr__(self) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from time import monotonic_ns
+from time import monotonic_ns, sleep
 
-from pipeline.brokers.contract import Fill, Order, OrderGateway
+from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpdate
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.line import RISK, RiskLine, Watch
 from pipeline.records import IST, ProcessState, Stage
@@ -19,9 +19,9 @@ from pipeline.results.files import write_results
 from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
 from pipeline.risk.desk import Desk
-from pipeline.risk.exits import SESSION_END
 from pipeline.risk.files import rulebook_for
 from pipeline.risk.ledger import Ledger
+from pipeline.risk.reasons import Reason
 from pipeline.risk.session import RiskSession
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
@@ -32,8 +32,8 @@ from pipeline.settings import Settings, e4
 log = logging.getLogger("risk")
 
 READ_MAX = 1_024
-STALE_FEED = "stale_feed"
-ERROR = "Error Occurred"
+FILLS_PART = 0.5  # of run.stop_seconds_max; the rest is for the results
+FILLS_LOOK_SECONDS = 0.005
 
 
 def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
@@ -48,7 +48,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     ):
         ledger.settings_used(settings_rows(settings))
         shell = _Shell(settings, ledger, line)
-        reason = ERROR
+        reason: str = Reason.ERROR
         try:
             duty_cycle.run(
                 shell.work,
@@ -77,8 +77,8 @@ class _Shell:
         self._handled = self._stages[Stage.FEED_TO_RISK]
         self._arrived = self._stages[Stage.SIGNAL_TO_RISK]
         paper = PaperGateway(e4(settings.risk.slippage_points))
-        gateway = StampingGateway(paper, ledger, self._stages)
-        self._desk = Desk(self._session, ledger, gateway)
+        self._gateway = StampingGateway(paper, ledger, self._stages)
+        self._desk = Desk(self._session, ledger, self._gateway)
         self._watch = Watch(settings.run_directory)
         self._ticks = self._feed_restarts = 0
         self._shown_version = -1
@@ -95,6 +95,8 @@ class _Shell:
         line = self._line
         ticks = line.read(READ_MAX)
         signals = line.signals.take()
+        if self._session.awaits_fills:
+            self._hear()
         if not len(ticks) and not len(signals):
             self._follow_the_feed()
             return 0
@@ -118,6 +120,11 @@ class _Shell:
             self._feed_restarts += 1
             log.warning("another feed took over; %d ticks are lost", gap.lost)
 
+    def _hear(self) -> None:
+        self._desk.hear()
+        if self._session.version != self._shown_version:
+            self._show_positions()
+
     def _show_positions(self) -> None:
         self._shown_version = self._session.version
         self._line.positions.publish(self._session.positions_row())
@@ -125,6 +132,8 @@ class _Shell:
     def beat(self, cycles: int) -> None:
         """Look after what no tick tells, and say how things stand."""
         self._line.ticks.check_whole()
+        self._hear()
+        self._desk.write_events()
         self._close_when_the_feed_is_silent()
         self._close_when_asked()
         self._say_how_things_stand(cycles)
@@ -159,7 +168,7 @@ class _Shell:
         silent = not self._line.lockstep and silence_ns > self._silence_ns_max
         if silent and self._last_tick_ns and not self._session.is_flat:
             log.error("no tick for %.0f s: closing every position", silence_ns / 1e9)
-            self._desk.flatten(STALE_FEED)
+            self._desk.flatten(Reason.STALE_FEED)
             self._show_positions()
 
     def _close_when_asked(self) -> None:
@@ -175,7 +184,11 @@ class _Shell:
         if stop.requested:
             self._catch_up()
             return stop.reason
-        return STALE_FEED if self.feed_died or self._line.ticks.abandoned else SESSION_END
+        return (
+            Reason.STALE_FEED
+            if self.feed_died or self._line.ticks.abandoned
+            else Reason.SESSION_END
+        )
 
     def _catch_up(self) -> None:
         """Handle what was there already: the last price, and a CLOSE that the strategy sent
@@ -188,7 +201,9 @@ class _Shell:
         """Close what is open and export the results, once, whatever brought us here."""
         try:
             self._desk.flatten(reason)
+            self._wait_for_fills()
         finally:
+            self._gateway.close()
             trades = self._ledger.trades()
             path = write_results(
                 self._settings.run.results_dir,
@@ -200,6 +215,15 @@ class _Shell:
             self._show_positions()
             self._say_how_things_stand(cycles=0)
             log.info("%d trades, results in %s", len(trades), path)
+
+    def _wait_for_fills(self) -> None:
+        """Hear what becomes of the last orders, for as long as the supervisor has patience."""
+        until_ns = monotonic_ns() + int(self._settings.run.stop_seconds_max * FILLS_PART * 1e9)
+        while self._session.awaits_fills and monotonic_ns() < until_ns:
+            sleep(FILLS_LOOK_SECONDS)
+            self._desk.hear()
+        if self._session.awaits_fills:
+            log.error("ended with orders that may still be filled: %r", self._session)
 
     def _facts(self, started: datetime, reason: str) -> list[tuple[str, str]]:
         feed, line, statistics = self._settings.feed, self._line, self._session.statistics()
@@ -235,11 +259,23 @@ class StampingGateway:
         self._from_signal = stages[Stage.SIGNAL_TO_ORDER]
         self._from_tick = stages[Stage.TICK_TO_ORDER]
 
-    def send(self, order: Order) -> Sequence[Fill]:
+    def send(self, order: Order) -> None:
         now_ns = monotonic_ns()
         self._ledger.handed_over(order.order_id, now_ns)
         if order.ts_signal_ns:
             self._from_signal.add_one(now_ns - order.ts_signal_ns)
         if order.ts_recv_ns:
             self._from_tick.add_one(now_ns - order.ts_recv_ns)
-        return self._gateway.send(order)
+        self._gateway.send(order)
+
+    def cancel(self, order_id: str, broker_id: str) -> None:
+        self._gateway.cancel(order_id, broker_id)
+
+    def ask(self) -> None:
+        self._gateway.ask()
+
+    def take(self) -> Sequence[OrderUpdate | BrokerBook]:
+        return self._gateway.take()
+
+    def close(self) -> None:
+        self._gateway.close()

@@ -82,7 +82,7 @@ class Brute:
     orders: dict[str, tuple[Side, Fraction]] = field(default_factory=dict)
 
     def take(self, sent: Order, done: Fill) -> None:
-        turnover = Fraction(done.quantity * done.price_e4, 10_000)
+        turnover = Fraction(done.turnover_e4, 10_000)
         if sent.side is Side.BUY:
             self.bought += turnover
         else:
@@ -115,8 +115,8 @@ def send(data: st.DataObject, book: Book, brute: Brute, sent: Order, price_e4: i
         done = Fill(
             order_id=sent.order_id,
             quantity=part,
-            price_e4=near_e4,
-            slippage_e4=slippage_e4,
+            turnover_e4=part * near_e4,
+            slippage_e4=part * slippage_e4,
             ts_event_ns=DAY_NS,
         )
         brute.take(sent, done)

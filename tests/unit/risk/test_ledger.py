@@ -171,7 +171,7 @@ def test_another_version_is_refused(path: Path) -> None:
     Ledger.open(path).close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 9")
-    with pytest.raises(UserError, match="version 9, this program writes 2"):
+    with pytest.raises(UserError, match="version 9, this program writes 3"):
         Ledger.open(path)
 
 

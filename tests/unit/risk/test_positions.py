@@ -73,6 +73,7 @@ def test_a_trade_tells_the_whole_exit() -> None:
         trade_id=1,
         position_id=1,
         symbol="NIFTY-OPTION",
+        side="BUY",
         product="INTRADAY",
         quantity=75,
         entry_ns=at("10:00:00"),
@@ -164,6 +165,6 @@ def test_more_than_is_held_cannot_be_closed(held: int, sold: int) -> None:
     if held:
         buy(book, held)
     exit = order(Side.SELL, sold, order_id="X9")
-    too_much = Fill(order_id="X9", quantity=sold, price_e4=1, slippage_e4=0, ts_event_ns=0)
+    too_much = Fill(order_id="X9", quantity=sold, turnover_e4=sold, slippage_e4=0, ts_event_ns=0)
     with pytest.raises(TickpipeError, match=f"X9 filled {sold} shares while {held} are held"):
         book.leave(exit, too_much, LOW, HIGH)

@@ -50,7 +50,7 @@ def answer(text: str, modes: Modes, position: int = 0) -> Answer:
 
 
 def rupees(frame: bytes) -> list[int]:
-    ticks, refused = decode(frame, Tokens(INSTRUMENTS), 0)
+    ticks, refused, _ = decode(frame, Tokens(INSTRUMENTS), 0)
     assert refused == 0
     return [int(price) // 10_000 for price in ticks["price_e4"]]
 
