@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.feed import process as feed
+from pipeline.records import GAP
 from pipeline.results.files import read_results
 from pipeline.runtime.logs import ChildLogs
 from pipeline.settings import load_settings
@@ -34,7 +35,8 @@ _FORK = multiprocessing.get_context("fork")
 class OnTime:
     """A source of ticks that appear at their intended times, from the first look on."""
 
-    duplicates = refused = outages = 0
+    duplicates = refused = skipped = outages = connected = silent = 0
+    ended_gaps: list[NDArray[np.void]] = []  # noqa: RUF012 - it has none
 
     def __init__(self, ticks: NDArray[np.void], rate: int, started: Path) -> None:
         self._ticks = ticks
@@ -58,6 +60,9 @@ class OnTime:
         rows["ts_recv_ns"] = now_ns
         self._at = stop
         return rows
+
+    def missing(self) -> NDArray[np.void]:
+        return np.zeros(0, GAP)
 
     def close(self) -> None: ...
 
@@ -89,7 +94,7 @@ def _run(mode: str, rate: int, ticks: NDArray[np.void], folder: Path) -> None:
             "strategy.parameters.work_us=0",
         ],
     )
-    feed.open_source = lambda settings: OnTime(ticks, rate, folder / "start")  # forked with us
+    feed.open_source = lambda _settings, _ring: OnTime(ticks, rate, folder / "start")  # forked
     raise SystemExit(supervise(settings, logs=ChildLogs(io.StringIO())))
 
 
