@@ -54,9 +54,11 @@ DEPTH = np.dtype(
         ("bid_quantity", "<u8", (LEVELS,)),  # shares
         ("ask_quantity", "<u8", (LEVELS,)),
         ("bid_orders", "<u4", (LEVELS,)),
+        ("instrument", "<u2"),  # index into settings.instruments
+        ("reserved", "<u2"),
         ("ask_orders", "<u4", (LEVELS,)),
-        ("instrument", "<u2"),
-        ("reserved", "V22"),
+        ("unused", "<u4"),
+        ("unused_too", "<u8", (2,)),
     ]
 )
 assert DEPTH.itemsize == 256, "four cache lines"
@@ -281,6 +283,7 @@ HEARTBEAT = np.dtype(
         ("last_price_e4", "<i8"),
         ("lapped", "<u8"),  # times this reader was overtaken
         ("lost", "<u8"),  # ticks it lost by that, exact (I2)
+        ("depths_lost", "<u8"),  # strategy: depth that it asked for and did not get in time
         ("duplicates", "<u8"),  # feed: frames dropped as already seen
         ("skipped", "<u8"),  # feed: bytes of frames that belong to no tick
         ("refused", "<u8"),  # feed: bad ticks; risk: refused signals; strategy: failures

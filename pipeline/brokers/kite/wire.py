@@ -25,8 +25,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.depth import depth_row
 from pipeline.brokers.kite.tokens import Tokens
+from pipeline.brokers.levels import depth_row
 from pipeline.records import DEPTH, LEVELS, TICK, struct_of
 
 _LTP_FIELDS = [("token", ">u4"), ("price", ">i4")]

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.depth import NO_LEVEL, Level, depth_row
+from pipeline.brokers.levels import NO_LEVEL, DepthLevel, depth_row
 from pipeline.records import DEPTH, LEVELS, TICK, struct_of
 from pipeline.settings import Instrument
 
@@ -177,7 +177,7 @@ def _depth(data: bytes | memoryview, instrument: int, time_ns: int, now_ns: int)
     A level that cannot be true is no level.
     """
     currency = data[1] == CURRENCY
-    sides: dict[int, list[Level]] = {0: [], 1: []}
+    sides: dict[int, list[DepthLevel]] = {0: [], 1: []}
     for flag, quantity, price, orders in _LEVELS.iter_unpack(data[_DEPTH_START:_DEPTH_END]):
         if flag in sides and 0 < price <= _PRICE_MAX and quantity >= 0:
             e4 = price // CURRENCY_UNITS_PER_E4 if currency else price * E4_PER_PAISA
@@ -189,7 +189,7 @@ def _depth(data: bytes | memoryview, instrument: int, time_ns: int, now_ns: int)
     )
 
 
-def _price(level: Level) -> int:
+def _price(level: DepthLevel) -> int:
     return level[0]
 
 
