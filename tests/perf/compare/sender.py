@@ -117,7 +117,7 @@ def _be_sender(frames: NDArray[np.uint8], pipe: Connection) -> None:
         pipe.send(listener.getsockname()[1])
         client, _ = listener.accept()
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    _shake_hands(client)
+    shake_hands(client)
     client.recv(4_096)  # the subscription; there is one instrument, and it is wanted
     pipe.send(True)
     play = _Play(client, frames)
@@ -127,7 +127,7 @@ def _be_sender(frames: NDArray[np.uint8], pipe: Connection) -> None:
             pipe.send(getattr(play, order)(*arguments))
 
 
-def _shake_hands(client: socket.socket) -> None:
+def shake_hands(client: socket.socket) -> None:
     request = b""
     while b"\r\n\r\n" not in request:
         request += client.recv(4_096)
