@@ -23,11 +23,11 @@ from pipeline.results.parameters import settings_rows
 from pipeline.results.statistics import Summary, summarise
 from pipeline.results.trades import Trade
 from pipeline.risk.desk import Desk
-from pipeline.risk.exits import SESSION_END
 from pipeline.risk.files import rulebook_for
 from pipeline.risk.hours import dates_of
 from pipeline.risk.ledger import MEMORY, Ledger
 from pipeline.risk.limits import Refusal
+from pipeline.risk.reasons import Reason
 from pipeline.risk.rows import RECEIVED
 from pipeline.risk.session import RiskSession, RiskStatistics
 from pipeline.risk.starting import check_start
@@ -128,7 +128,7 @@ def _run(ticks: NDArray[np.void], strategy: StrategySession, desk: Desk) -> None
             strategy.on_positions(session.positions_row())
         if strategy.failed is not None:
             break
-    desk.flatten(SESSION_END)
+    desk.flatten(Reason.SESSION_END)
 
 
 def _one_by_one(ticks: NDArray[np.void]) -> Iterator[tuple[NDArray[np.void], tuple[int, ...]]]:

@@ -14,7 +14,7 @@
     │   └── ReaderLapped          a reader of the ring that must not be overtaken was
     ├── FeedError                 the broker's side of the tick stream
     │   ├── AuthRefused           401 / 403: the token, not the network
-    │   └── FeedLost              gone, and every attempt to reconnect used up
+    │   └── FeedLost              nobody ever answered at the address
     └── StrategyError             the user's strategy
         ├── BadSignal             a strategy returned something that is not a signal
         └── StrategyFailed        too many consecutive failures

@@ -136,6 +136,8 @@ class ExitKind(IntEnum):
     TAKE_PROFIT = 3
     SESSION_END = 4
     OTHER = 5
+    BREAKEVEN_STOP = 6
+    TIME_LIMIT = 7
 
 
 POSITION = np.dtype(
@@ -143,7 +145,7 @@ POSITION = np.dtype(
         ("position_id", "<u8"),  # 0 = flat
         ("quantity", "<i8"),  # open, shares; long > 0
         ("entry_price_e4", "<i8"),
-        ("stop_e4", "<i8"),  # the stop in force: base or trailing
+        ("stop_e4", "<i8"),  # the stop in force: base, breakeven or trailing
         ("closed_id", "<u8"),  # the last position that closed completely; 0 = none yet
         ("closed_kind", "<u8"),  # ExitKind of its last exit
     ]

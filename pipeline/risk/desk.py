@@ -74,6 +74,12 @@ class Desk:
         """Close everything at the last prices."""
         self._execute(self.session.flatten(reason))
 
+    def write_events(self) -> None:
+        """Write what the session did that a person should know of: halts and their end."""
+        events, self.session.events = self.session.events, []
+        for event in events:
+            self._ledger.event(*event)
+
     def _is_due(self, seq: int) -> bool:
         tick_seq = self._held[0][_TICK_SEQ]
         assert isinstance(tick_seq, int)
@@ -84,6 +90,7 @@ class Desk:
             outcome = self.session.on_signal(self._held.popleft(), now_ns)
             if isinstance(outcome, Refusal):
                 self._ledger.refused(outcome)
+                self.write_events()
             else:
                 self._execute(outcome)
 
@@ -91,6 +98,7 @@ class Desk:
         if not orders:
             return
         with self._ledger.transaction():
+            self.write_events()
             for order in orders:
                 self._ledger.order_sent(order)
         for order in orders:

@@ -79,6 +79,15 @@ class Position:
         """The entry price; over several entry fills their mean, rounded down."""
         return self.cost_e4 // self.entered
 
+    @property
+    def blocked(self) -> Decimal:
+        """What the open shares of a short position keep from being spent, in ₹.
+
+        Their proceeds, and as much again as a margin: a short position ties up as much of the
+        cash there was as a long one of the same turnover.
+        """
+        return NOTHING if self.sign > 0 else 2 * rupees(self.cost_e4 - self.cost_shared_e4)
+
     def add(self, fill: Fill, cost: Decimal) -> None:
         self.entered += fill.quantity
         self.cost_e4 += fill.turnover_e4
@@ -133,6 +142,11 @@ class Book:
         """True when nothing is held."""
         return not any(self._open)
 
+    @property
+    def free_cash(self) -> Decimal:
+        """The cash in ₹ that entries may spend."""
+        return self.cash - sum((p.blocked for p in self.open_positions()), NOTHING)
+
     def is_exit(self, order: Order) -> bool:
         """Tell whether a fill of ``order`` closes shares that are held."""
         position = self._open[order.instrument]
@@ -178,6 +192,7 @@ class Book:
             trade_id=self.trade_count,
             position_id=position.position_id,
             symbol=instrument.symbol,
+            side=str(position.side),
             product=instrument.product_type,
             quantity=fill.quantity,
             entry_ns=position.entry_ns,

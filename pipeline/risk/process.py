@@ -19,9 +19,9 @@ from pipeline.results.files import write_results
 from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
 from pipeline.risk.desk import Desk
-from pipeline.risk.exits import SESSION_END
 from pipeline.risk.files import rulebook_for
 from pipeline.risk.ledger import Ledger
+from pipeline.risk.reasons import Reason
 from pipeline.risk.session import RiskSession
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
@@ -32,8 +32,6 @@ from pipeline.settings import Settings, e4
 log = logging.getLogger("risk")
 
 READ_MAX = 1_024
-STALE_FEED = "stale_feed"
-ERROR = "Error Occurred"
 FILLS_PART = 0.5  # of run.stop_seconds_max; the rest is for the results
 FILLS_LOOK_SECONDS = 0.005
 
@@ -50,7 +48,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     ):
         ledger.settings_used(settings_rows(settings))
         shell = _Shell(settings, ledger, line)
-        reason = ERROR
+        reason: str = Reason.ERROR
         try:
             duty_cycle.run(
                 shell.work,
@@ -135,6 +133,7 @@ class _Shell:
         """Look after what no tick tells, and say how things stand."""
         self._line.ticks.check_whole()
         self._hear()
+        self._desk.write_events()
         self._close_when_the_feed_is_silent()
         self._close_when_asked()
         self._say_how_things_stand(cycles)
@@ -169,7 +168,7 @@ class _Shell:
         silent = not self._line.lockstep and silence_ns > self._silence_ns_max
         if silent and self._last_tick_ns and not self._session.is_flat:
             log.error("no tick for %.0f s: closing every position", silence_ns / 1e9)
-            self._desk.flatten(STALE_FEED)
+            self._desk.flatten(Reason.STALE_FEED)
             self._show_positions()
 
     def _close_when_asked(self) -> None:
@@ -185,7 +184,11 @@ class _Shell:
         if stop.requested:
             self._catch_up()
             return stop.reason
-        return STALE_FEED if self.feed_died or self._line.ticks.abandoned else SESSION_END
+        return (
+            Reason.STALE_FEED
+            if self.feed_died or self._line.ticks.abandoned
+            else Reason.SESSION_END
+        )
 
     def _catch_up(self) -> None:
         """Handle what was there already: the last price, and a CLOSE that the strategy sent

@@ -16,7 +16,6 @@ from pipeline.settings.options import (
     Instrument,
     Mode,
     PinningSettings,
-    RiskSettings,
     RunSettings,
     SessionSettings,
     Settings,
@@ -24,6 +23,7 @@ from pipeline.settings.options import (
     WaitingSettings,
 )
 from pipeline.settings.page import settings_page
+from pipeline.settings.risk import RiskSettings
 from pipeline.settings.secrets import (
     LOGINS,
     SECRET_NAMES,

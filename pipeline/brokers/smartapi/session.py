@@ -59,9 +59,9 @@ class SmartApiSession:
                 )
             )
         self.url = self.address = feed.url
-        self.headers = tuple(f"{name}: {value}" for name, value in auth_headers(secrets).items())
+        self.headers: tuple[str, ...] = ()
+        self.log_in(secrets)
         self.ping_interval_ns = int(min(PING_SECONDS_MAX, feed.silence_seconds_max / 3) * 1e9)
-        self._secrets = tuple(header.rpartition(" ")[2] for header in self.headers)
         self._mode = MODES[feed.mode]
         self._instruments = tuple(instruments)
         self._instrument_of = {instrument_key(row): i for i, row in enumerate(instruments)}
@@ -70,6 +70,12 @@ class SmartApiSession:
 
     def __repr__(self) -> str:
         return f"SmartApiSession({self.url}, mode {self._mode}, {len(self._instruments)} tokens)"
+
+    def log_in(self, secrets: Secrets) -> bool:
+        before = self.headers
+        self.headers = tuple(f"{name}: {value}" for name, value in auth_headers(secrets).items())
+        self._secrets = tuple(header.rpartition(" ")[2] for header in self.headers)
+        return self.headers != before
 
     def on_open(self) -> Sequence[str]:
         """Return the subscription of every instrument, at most 200 tokens in a message."""
