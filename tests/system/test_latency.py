@@ -8,9 +8,7 @@ import pytest
 
 from pipeline.records import Stage
 from pipeline.risk.ledger import Ledger
-from pipeline.risk.reasons import (
-    Reason,
-)  # SESSION_END: what the end of the recording closes, and no tick
+from pipeline.risk.reasons import Reason
 from tests.system.conftest import Tickpipe
 from tests.system.golden import TICKS, write_day
 
@@ -38,6 +36,7 @@ def test_the_results_show_the_latency_of_every_stage_of_the_day(
     assert counted[Stage.SIGNAL_TO_RISK] == int(parameters["Signals"])
     entries = len({trade["entry_order_id"] for trade in trades})
     assert counted[Stage.SIGNAL_TO_ORDER] == entries
+    # What the end of the recording closes, no tick does.
     exits = [trade for trade in trades if trade["exit_reason"] != Reason.SESSION_END]
     assert counted[Stage.TICK_TO_ORDER] == entries + len(exits)
 
