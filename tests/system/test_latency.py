@@ -36,7 +36,6 @@ def test_the_results_show_the_latency_of_every_stage_of_the_day(
     assert counted[Stage.SIGNAL_TO_RISK] == int(parameters["Signals"])
     entries = len({trade["entry_order_id"] for trade in trades})
     assert counted[Stage.SIGNAL_TO_ORDER] == entries
-    # What the end of the recording closes, no tick does.
     exits = [trade for trade in trades if trade["exit_reason"] != Reason.SESSION_END]
     assert counted[Stage.TICK_TO_ORDER] == entries + len(exits)
 
