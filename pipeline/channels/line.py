@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from pipeline.channels import choose
 from pipeline.channels.cell import CellReader
+from pipeline.channels.gaps import GAPS, GAPS_CAPACITY, GapReader
 from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
 from pipeline.channels.readers import Readers, ReaderSlot
 from pipeline.channels.ring import RingReader
@@ -38,6 +39,7 @@ from pipeline.channels.rundir import (
 from pipeline.channels.waiting import SPIN_SLICE_NS, Bell, Callback, Waiting, Words
 from pipeline.records import (
     CLOSE_REQUEST,
+    GAP,
     HEARTBEAT,
     SIGNAL,
     TICK,
@@ -132,6 +134,7 @@ class FeedLine(_Line):
             settings.channels.ring_capacity,
             self._readers.bells(*listeners),
         )
+        self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
         self._everybody.ring()  # who read the ring of a feed that died follows
 
     def wait_for_readers(self) -> None:
@@ -145,6 +148,12 @@ class FeedLine(_Line):
         return slot.gone or (slot.pid == lock_pid(lock) != 0 and lock_is_held(lock))
 
     @property
+    def unread(self) -> int:
+        """Ticks that the slowest reader has not handled yet."""
+        reading = [slot for slot in self._places.values() if slot.pid and not slot.gone]
+        return max((self.ticks.published - slot.cursor for slot in reading), default=0)
+
+    @property
     def done(self) -> bool:
         """True when the last in the row, risk, has handled all that was published (lockstep)."""
         if self._last.cursor >= self.ticks.published or self._last.gone:
@@ -156,6 +165,7 @@ class FeedLine(_Line):
 
     def close(self) -> None:
         self.ticks.close(failed=self._failed)
+        self.gaps.close(failed=self._failed)
         self._everybody.ring()
         super().close()
 
@@ -175,6 +185,7 @@ class _ReaderLine(_Line):
     def _attach(self, when_lapped: WhenLapped) -> None:
         path = wait_for_owner(self.directory, TICKS, FEED)
         self.ticks = self._channels.RingReader(path, TICK, self._place, when_lapped)
+        self.gaps = GapReader(wait_for_owner(self.directory, GAPS, FEED), self._channels)
         self.waiting = self._new_waiting()
         self._place.take()
 
@@ -210,6 +221,7 @@ class _ReaderLine(_Line):
 
     def close(self) -> None:
         self.ticks.close()
+        self.gaps.close()
         super().close()
 
 

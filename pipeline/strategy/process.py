@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.channels.gaps import gap_of
 from pipeline.channels.line import StrategyLine
 from pipeline.records import Gap, GapReason, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
@@ -64,6 +66,7 @@ class _Shell:
         if session.takes_batches:
             self._read, self._release = line.ticks.view, self._end_view
             self.idle = line.idle
+        self._gaps: deque[np.void] = deque()  # whose next tick was not read yet
         self._ticks = self._signals = self._last_seq = 0
         self._lost_told = self._lost_logged = self._failures_logged = 0
 
@@ -80,7 +83,7 @@ class _Shell:
                 self._tell(gap)
             return 0
         received_ns = ticks["ts_recv_ns"].copy()  # rows in the ring are anybody's after release
-        signals = self._session.on_ticks(ticks, self._release)
+        signals = self._signals_of(ticks)
         now_ns = monotonic_ns()
         if len(signals):
             signals["ts_signal_ns"] = now_ns
@@ -91,6 +94,25 @@ class _Shell:
         self._ticks += len(ticks)
         self._last_seq = line.ticks.cursor
         return 0 if self._session.failed else len(ticks)
+
+    def _signals_of(self, ticks: NDArray[np.void]) -> NDArray[np.void]:
+        if self._line.gaps.ready:
+            self._gaps.extend(self._line.gaps.take())
+        if self._gaps:
+            return self._signals_around_gaps(ticks)
+        return self._session.on_ticks(ticks, self._release)
+
+    def _signals_around_gaps(self, ticks: NDArray[np.void]) -> NDArray[np.void]:
+        """Tell of each gap right before the tick that ended it; before the batch where the
+        strategy takes batches."""
+        first_seq, start, signals = int(ticks["seq"][0]), 0, []
+        while self._gaps and (place := int(self._gaps[0]["next_seq"]) - first_seq) < len(ticks):
+            if place > start and not self._session.takes_batches:
+                signals.append(self._session.on_ticks(ticks[start:place]))
+                start = place
+            self._session.on_gap(gap_of(self._gaps.popleft()))
+        signals.append(self._session.on_ticks(ticks[start:], self._release))
+        return np.concatenate(signals)
 
     def _tell(self, gap: Gap) -> None:
         """Tell the strategy of what it lost, before it gets the tick behind that."""

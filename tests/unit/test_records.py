@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.records import (
+    GAP,
     HEARTBEAT,
     INSTRUMENTS_MAX,
     POSITION,
@@ -27,6 +28,7 @@ CARRIED = {
     "TICK": TICK,
     "SIGNAL": SIGNAL,
     "HEARTBEAT": HEARTBEAT,
+    "GAP": GAP,
     "positions of 1": positions_dtype(1),
     "positions of 3": positions_dtype(3),
 }
@@ -49,7 +51,7 @@ def fields(record: np.dtype[np.void]) -> list[tuple[str, np.dtype[Any], int]]:
         (TICK, 64),
         (SIGNAL, 176),
         (POSITION, 48),
-        (HEARTBEAT, 160 + 7 * 48),
+        (HEARTBEAT, 192 + 7 * 48),
         (positions_dtype(1), 24 + 48),
         (positions_dtype(3), 24 + 3 * 48),
     ],

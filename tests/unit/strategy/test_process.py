@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.channels.line import READER_NAMES, FeedLine, RiskLine, StrategyLine
 from pipeline.channels.rundir import own_run
-from pipeline.records import TICK, positions_dtype
+from pipeline.records import GAP, TICK, Gap, GapReason, positions_dtype
 from pipeline.settings import Settings, load_settings
 from pipeline.strategy.contract import Signal, Strategy, Tick
 from pipeline.strategy.process import _Shell
@@ -83,3 +83,79 @@ def test_a_tick_is_seen_with_the_positions_that_were_there_before_it_was_publish
     shell._read = read_after_risk_and_the_feed
     assert shell.work() == 1
     assert strategy.seen == [100]
+
+
+class Noting(Strategy):
+    """Notes ticks and gaps in the order in which it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[int | Gap] = []
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        self.told.append(tick.seq)
+        return Signal.buy("each")
+
+    def on_gap(self, gap: Gap) -> None:
+        self.told.append(gap)
+
+
+class NotingBatches(Noting):
+    def on_batch(self, ticks: NDArray[np.void]) -> None:
+        self.told.append(len(ticks))
+
+
+def publish_gap(line: FeedLine, next_seq: int, first_instrument: int) -> None:
+    row = np.zeros(1, GAP)
+    row["reason"], row["next_seq"] = b"disconnected", next_seq
+    row["first_instrument"], row["instrument_count"] = first_instrument, 1
+    line.gaps.publish(row)
+
+
+def gap(instrument: int) -> Gap:
+    return Gap(GapReason.DISCONNECTED, 0, 0, 0, range(instrument, instrument + 1))
+
+
+def shell_of(strategy: Strategy, settings: Settings, lines: Lines) -> _Shell:
+    return _Shell(StrategySession(strategy, settings.instruments, 1), lines.strategy, 10)
+
+
+def priced(count: int) -> NDArray[np.void]:
+    rows = np.zeros(count, TICK)
+    rows["price_e4"] = 1_000_000
+    return rows
+
+
+def test_a_gap_is_told_between_the_ticks_around_it(settings: Settings, lines: Lines) -> None:
+    strategy = Noting()
+    shell = shell_of(strategy, settings, lines)
+    publish_gap(lines.feed, 3, 0)
+    publish_gap(lines.feed, 3, 1)
+    publish_gap(lines.feed, 6, 2)
+    lines.feed.ticks.publish(priced(4))
+    assert shell.work() == 4
+    assert strategy.told == [1, 2, gap(0), gap(1), 3, 4]
+    lines.feed.ticks.publish(priced(2))
+    shell.work()
+    assert strategy.told[6:] == [5, gap(2), 6]
+    assert lines.risk.signals.take()["tick_seq"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_batch_is_told_of_its_gaps_before_it(settings: Settings, lines: Lines) -> None:
+    strategy = NotingBatches()
+    shell = shell_of(strategy, settings, lines)
+    publish_gap(lines.feed, 2, 0)
+    lines.feed.ticks.publish(priced(3))
+    assert shell.work() == 3
+    assert strategy.told == [gap(0), 3]
+
+
+def test_a_gap_whose_tick_was_overtaken_is_told_before_the_next(
+    settings: Settings, lines: Lines
+) -> None:
+    strategy = Noting()
+    shell = shell_of(strategy, settings, lines)
+    publish_gap(lines.feed, 2, 0)
+    capacity = settings.channels.ring_capacity
+    lines.feed.ticks.publish(priced(capacity + 10))
+    assert shell.work() == 1
+    assert strategy.told == [Gap(GapReason.LAPPED, capacity + 9), gap(0), capacity + 10]
