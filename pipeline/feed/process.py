@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.brokers.contract import MarketSession
 from pipeline.brokers.kite.session import KiteSession
 from pipeline.brokers.recorded.files import read_ticks
-from pipeline.brokers.recorded.session import Recording
+from pipeline.brokers.recorded.session import Recording, refuse_missing_depth
 from pipeline.brokers.smartapi.session import SmartApiSession
 from pipeline.channels.line import FeedLine
 from pipeline.channels.ring import RingWriter
@@ -90,17 +90,20 @@ class RecordedSource:
         pass
 
 
-def open_source(settings: Settings, ticks: RingWriter) -> Source:
-    """Return the source of what goes on the ring ``ticks``; nothing is connected yet."""
+def open_source(settings: Settings, ring: RingWriter) -> Source:
+    """Return the source of what goes on ``ring``; nothing is connected yet."""
     if settings.feed.broker == "recorded":
         assert settings.feed.recording is not None, "checked when the settings were"
-        return RecordedSource(Recording(read_ticks(settings.feed.recording, settings.instruments)))
+        ticks = read_ticks(settings.feed.recording, settings.instruments)
+        refuse_missing_depth(settings.strategy.depth, ticks)
+        return RecordedSource(Recording(ticks))
     feed, secrets = settings.feed, load_secrets(settings.feed, os.environ)
     session: MarketSession
+    depth = settings.strategy.depth
     if feed.broker == "kite":
-        session = KiteSession(feed, settings.instruments, secrets)
+        session = KiteSession(feed, settings.instruments, secrets, depth=depth)
     else:
-        session = SmartApiSession(feed, settings.instruments, secrets)
+        session = SmartApiSession(feed, settings.instruments, secrets, depth=depth)
     # The clock of a day that is played again is not this machine's.
     has_hours = settings.session.gates and _is_live(settings)
     hours = SessionHours(settings.session if has_hours else None)
@@ -109,8 +112,8 @@ def open_source(settings: Settings, ticks: RingWriter) -> Source:
         feed,
         Share(0, 0, settings.instruments),
         hours,
-        last_seq=lambda: ticks.published,
-        ever_connected=ticks.published > 0,  # by a feed that died
+        last_seq=lambda: ring.published,
+        ever_connected=ring.published > 0,  # by a feed that died
     )
 
 
@@ -146,7 +149,7 @@ def _carry(
         if len(rows):
             if source.ended_gaps:  # before the tick that ends them, so that who has it has them
                 publish_gaps()
-            line.ticks.publish(rows)
+            line.publish(rows)
             times.note(rows)
             last["event"] = rows["ts_event_ns"][-1]
             last["price"] = rows["price_e4"][-1]
