@@ -90,7 +90,7 @@ class RecordedSource:
         pass
 
 
-def open_source(settings: Settings, ticks: RingWriter) -> Source:
+def open_source(settings: Settings, ticks: RingWriter, spin_bare: bool) -> Source:
     """Return the source of what goes on the ring ``ticks``; nothing is connected yet."""
     if settings.feed.broker == "recorded":
         assert settings.feed.recording is not None, "checked when the settings were"
@@ -111,6 +111,7 @@ def open_source(settings: Settings, ticks: RingWriter) -> Source:
         hours,
         last_seq=lambda: ticks.published,
         ever_connected=ticks.published > 0,  # by a feed that died
+        spin_bare=spin_bare,
     )
 
 
@@ -119,7 +120,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
         FeedLine(settings) as line,
-        closing(open_source(settings, line.ticks)) as source,
+        closing(open_source(settings, line.ticks, spin_bare)) as source,
     ):
         line.wait_for_readers()
         _carry(settings.feed, source, line, stop, _Times(is_live=_is_live(settings)))

@@ -94,7 +94,7 @@ def _run(mode: str, rate: int, ticks: NDArray[np.void], folder: Path) -> None:
             "strategy.parameters.work_us=0",
         ],
     )
-    feed.open_source = lambda _settings, _ring: OnTime(ticks, rate, folder / "start")  # forked
+    feed.open_source = lambda *_: OnTime(ticks, rate, folder / "start")  # forked
     raise SystemExit(supervise(settings, logs=ChildLogs(io.StringIO())))
 
 
