@@ -57,12 +57,14 @@ class Connection:
         *,
         last_seq: Callable[[], int] = int,
         ever_connected: bool = False,
+        blocks: bool = True,
         spin_bare: bool = False,
     ) -> None:
         """Carry the ``share`` of the run's instruments that ``session`` subscribes.
 
         ``last_seq`` gives the last tick on the ring. ``ever_connected`` says that the address
-        answered before, to a feed that died. Without ``hours`` ticks may come at any time. Where
+        answered before, to a feed that died. Without ``hours`` ticks may come at any time. With
+        ``blocks`` false ``receive`` returns at once, for somebody who looks at others too; where
         the settings say poll, ``spin_bare`` never leaves the CPU between two looks.
         """
         self._session = session
@@ -73,11 +75,11 @@ class Connection:
         self._freshness = Freshness(feed, len(share.instruments))
         self._gaps = OpenGaps(share.connection, share.first, len(share.instruments))
         self._socket: sockets.socket | None = None
-        self._looks = 1
-        self._socket_timeout_s = RECEIVE_SECONDS_MAX
-        if feed.receive == "poll":
-            self._looks, self._socket_timeout_s = POLL_LOOKS, 0.0
-        self._between_looks = _nothing if spin_bare or feed.receive == "block" else os.sched_yield
+        polls = feed.receive == "poll"
+        self._patience_s = RECEIVE_SECONDS_MAX if blocks else 0.0
+        self._socket_timeout_s = 0.0 if polls else self._patience_s
+        self._looks = POLL_LOOKS if polls and blocks else 1
+        self._between_looks = os.sched_yield if polls and not spin_bare else _nothing
         self._frames = Frames()
         self._unnoted = _NOTHING  # ticks that freshness has not seen
         self._left = _NOTHING  # ticks of the last frame that were more than asked for
@@ -205,6 +207,28 @@ class Connection:
             self._gaps.begin_one(self._share.first + place, began_ns, self._last_seq())
 
     @property
+    def fileno(self) -> int:
+        """The descriptor on which bytes come, -1 without a connection."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    @property
+    def has_more(self) -> bool:
+        """True when ``receive`` is worth while though no byte comes."""
+        if self._socket is None:
+            return False
+        hidden = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+        return hidden or bool(len(self._left)) or not self._frames.drained
+
+    @property
+    def ever_connected(self) -> bool:
+        """True when the address is known to be right."""
+        return self._connecting.outage.ever_connected
+
+    @ever_connected.setter
+    def ever_connected(self, known: bool) -> None:
+        self._connecting.outage.ever_connected = known
+
+    @property
     def connected(self) -> int:
         return int(self._socket is not None)
 
@@ -222,7 +246,7 @@ class Connection:
     def _open(self) -> None:
         if self.ended:
             return
-        self._socket = self._connecting.next_socket(RECEIVE_SECONDS_MAX)
+        self._socket = self._connecting.next_socket(self._patience_s)
         if self._socket is not None:
             self._socket.settimeout(self._socket_timeout_s)
             self._frames = Frames()

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from contextlib import closing
 from time import monotonic_ns, time_ns
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import MarketSession
+from pipeline.brokers.kite import session as kite
 from pipeline.brokers.kite.session import KiteSession
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.brokers.recorded.session import Recording
+from pipeline.brokers.smartapi import session as smartapi
 from pipeline.brokers.smartapi.session import SmartApiSession
 from pipeline.channels.line import FeedLine
 from pipeline.channels.ring import RingWriter
 from pipeline.channels.waiting import PollYielding
 from pipeline.feed.connection import Connection
+from pipeline.feed.connections import Connections
 from pipeline.feed.hours import SessionHours
-from pipeline.feed.sharing import Share
+from pipeline.feed.sharing import shares_of
 from pipeline.records import GAP, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages
 from pipeline.runtime.stopping import Stop, stop_on_signals
-from pipeline.settings import FeedSettings, Settings, load_secrets
+from pipeline.settings import FeedSettings, Instrument, Secrets, Settings, load_secrets
 
 log = logging.getLogger("feed")
 
@@ -35,14 +39,38 @@ RECEIVE_MAX = 256
 _NO_GAPS = np.zeros(0, GAP)
 
 
+class Broker(NamedTuple):
+    """How to speak with a broker, and what it allows."""
+
+    session: Callable[[FeedSettings, tuple[Instrument, ...], Secrets], MarketSession]
+    tokens_max: int  # of one connection
+    connections_max: int
+
+
+_BROKERS = {
+    "kite": Broker(KiteSession, kite.TOKENS_PER_CONNECTION_MAX, kite.CONNECTIONS_MAX),
+    "smartapi": Broker(
+        SmartApiSession, smartapi.TOKENS_PER_CONNECTION_MAX, smartapi.CONNECTIONS_MAX
+    ),
+}
+
+
 class Source(Protocol):
     """Where ticks come from."""
 
-    duplicates: int
-    refused: int
-    skipped: int
-    outages: int
     ended_gaps: list[NDArray[np.void]]  # GAP rows that end with the ticks returned last
+
+    @property
+    def duplicates(self) -> int: ...
+
+    @property
+    def refused(self) -> int: ...
+
+    @property
+    def skipped(self) -> int: ...
+
+    @property
+    def outages(self) -> int: ...
 
     @property
     def connected(self) -> int:
@@ -91,28 +119,36 @@ class RecordedSource:
 
 
 def open_source(settings: Settings, ticks: RingWriter, spin_bare: bool) -> Source:
-    """Return the source of what goes on the ring ``ticks``; nothing is connected yet."""
-    if settings.feed.broker == "recorded":
-        assert settings.feed.recording is not None, "checked when the settings were"
-        return RecordedSource(Recording(read_ticks(settings.feed.recording, settings.instruments)))
-    feed, secrets = settings.feed, load_secrets(settings.feed, os.environ)
-    session: MarketSession
-    if feed.broker == "kite":
-        session = KiteSession(feed, settings.instruments, secrets)
-    else:
-        session = SmartApiSession(feed, settings.instruments, secrets)
+    """Return the source of what goes on the ring ``ticks``; nothing is connected yet.
+
+    Raises SettingsError for more instruments than the broker allows.
+    """
+    feed = settings.feed
+    if feed.broker == "recorded":
+        assert feed.recording is not None, "checked when the settings were"
+        return RecordedSource(Recording(read_ticks(feed.recording, settings.instruments)))
+    secrets = load_secrets(feed, os.environ)
     # The clock of a day that is played again is not this machine's.
     has_hours = settings.session.gates and _is_live(settings)
-    hours = SessionHours(settings.session if has_hours else None)
-    return Connection(
-        session,
-        feed,
-        Share(0, 0, settings.instruments),
-        hours,
-        last_seq=lambda: ticks.published,
-        ever_connected=ticks.published > 0,  # by a feed that died
-        spin_bare=spin_bare,
-    )
+    broker = _BROKERS[feed.broker]
+    shares = shares_of(settings.instruments, broker.tokens_max, broker.connections_max)
+    connections = [
+        Connection(
+            broker.session(feed, share.instruments, secrets),
+            feed,
+            share,
+            SessionHours(settings.session if has_hours else None),
+            last_seq=lambda: ticks.published,
+            ever_connected=ticks.published > 0,  # by a feed that died
+            blocks=len(shares) == 1,
+            spin_bare=spin_bare,
+        )
+        for share in shares
+    ]
+    if len(connections) == 1:
+        return connections[0]
+    log.info("%d instruments on %d connections", len(settings.instruments), len(connections))
+    return Connections(connections, blocks=feed.receive == "block", spin_bare=spin_bare)
 
 
 def run(settings: Settings, spin_bare: bool = False) -> ExitCode:

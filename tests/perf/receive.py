@@ -5,7 +5,8 @@
 A process sends 186-byte frames over loopback, 2 000 a second, each with the time at which it was
 meant to leave; so what the sender is late by counts too. It measures the way up to ``on_binary``,
 not decoding, not the ring. The ways take turns in short rounds, and the best round of each counts:
-on a shared machine that is steadier than a long one. Ways: the library's blocking ``recv_data``, which the feed used before;
+on a shared machine that is steadier than a long one. Ways: the
+library's blocking ``recv_data``, which the feed used before, and
 ``feed.receive`` = "block" and "poll", in poll mode bare.
 """
 

@@ -51,6 +51,24 @@ class Peer:
     def send(self, data: bytes, opcode: int = Opcode.BINARY) -> None:
         self.raw.sendall(ABNF(1, 0, 0, 0, opcode, 0, data).format())
 
+    def hear(self) -> str:
+        """Return the next text that comes."""
+        head = self._exactly(2)
+        length = head[1] & 0x7F
+        if length == 126:
+            length = int.from_bytes(self._exactly(2), "big")
+        mask, data = self._exactly(4), self._exactly(length)
+        return bytes(byte ^ mask[i % 4] for i, byte in enumerate(data)).decode()
+
+    def _exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part = self.raw.recv(count - len(data))
+            if not part:
+                raise ConnectionResetError
+            data += part
+        return data
+
     def hang_up(self) -> None:
         """Say nothing more; what was sent arrives."""
         self.raw.shutdown(socket.SHUT_WR)
