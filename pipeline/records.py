@@ -39,6 +39,42 @@ assert TICK.itemsize == 64, "one tick is one cache line"
 
 AFTER_GAP = 1  # in TICK["flags"]: a GAP of this instrument ended with this tick
 
+LEVELS = 5  # of each side of the depth
+
+# The best prices of both sides as they came with a tick; on a ring of its own, and only where a
+# strategy asks for it. Best first; a level that is not there is 0, 0, 0.
+DEPTH = np.dtype(
+    [
+        ("seq", "<u8"),  # position on the ring of depth
+        ("tick_seq", "<u8"),  # the tick that it came with
+        ("ts_event_ns", "<i8"),  # that tick's
+        ("ts_recv_ns", "<i8"),  # that tick's; 0 = the packet had no depth
+        ("bid_e4", "<i8", (LEVELS,)),
+        ("ask_e4", "<i8", (LEVELS,)),
+        ("bid_quantity", "<u8", (LEVELS,)),  # shares
+        ("ask_quantity", "<u8", (LEVELS,)),
+        ("bid_orders", "<u4", (LEVELS,)),
+        ("instrument", "<u2"),  # index into settings.instruments
+        ("reserved", "<u2"),
+        ("ask_orders", "<u4", (LEVELS,)),
+        ("unused", "<u4"),
+        ("unused_too", "<u8", (2,)),
+    ]
+)
+assert DEPTH.itemsize == 256, "four cache lines"
+
+# A TICK with the DEPTH that came with it, inside the feed. Its first fields are those of TICK, so
+# that whoever has no use for the depth need not know of it.
+_TICK_FIELDS = [(name, *place) for name, place in (TICK.fields or {}).items()]
+TICK_WITH_DEPTH = np.dtype(
+    {
+        "names": [*(field[0] for field in _TICK_FIELDS), "tick", "depth"],
+        "formats": [*(field[1] for field in _TICK_FIELDS), TICK, DEPTH],
+        "offsets": [*(field[2] for field in _TICK_FIELDS), 0, TICK.itemsize],
+        "itemsize": TICK.itemsize + DEPTH.itemsize,
+    }
+)
+
 
 class WhenLapped(StrEnum):
     """What a reader of the ring does when it was overtaken; what it lost is counted in any case."""
@@ -247,6 +283,7 @@ HEARTBEAT = np.dtype(
         ("last_price_e4", "<i8"),
         ("lapped", "<u8"),  # times this reader was overtaken
         ("lost", "<u8"),  # ticks it lost by that, exact (I2)
+        ("depths_lost", "<u8"),  # strategy: depth that it asked for and did not get in time
         ("duplicates", "<u8"),  # feed: frames dropped as already seen
         ("skipped", "<u8"),  # feed: bytes of frames that belong to no tick
         ("refused", "<u8"),  # feed: bad ticks; risk: refused signals; strategy: failures

@@ -41,6 +41,7 @@ RUN_FILES = {
     *(
         line.TICKS,
         line.GAPS,
+        line.DEPTHS,
         line.SIGNALS,
         line.POSITIONS,
         line.REQUESTS,

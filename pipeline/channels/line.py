@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 
 from pipeline.channels import choose
 from pipeline.channels.cell import CellReader
+from pipeline.channels.depths import DEPTHS, DepthReader
 from pipeline.channels.gaps import GAPS, GAPS_CAPACITY, GapReader
 from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
 from pipeline.channels.readers import Readers, ReaderSlot
-from pipeline.channels.ring import RingReader
+from pipeline.channels.ring import RingReader, RingWriter
 from pipeline.channels.rundir import (
     lock_path,
     open_readers,
@@ -39,6 +40,7 @@ from pipeline.channels.rundir import (
 from pipeline.channels.waiting import SPIN_SLICE_NS, Bell, Callback, Waiting, Words
 from pipeline.records import (
     CLOSE_REQUEST,
+    DEPTH,
     GAP,
     HEARTBEAT,
     SIGNAL,
@@ -69,6 +71,11 @@ class _Line:
         self._channels = choose(settings.channels.implementation)
         self._readers = open_readers(self.directory, READER_NAMES, self._channels.Readers)
         self._places = {name: self._readers.slot(name) for name in self._readers.names}
+        self._others = [
+            (slot, lock_path(self.directory, name))
+            for name, slot in self._places.items()
+            if name != role
+        ]
         self._lock = OwnerLock(lock_path(self.directory, role))
         self._beat = self._channels.CellWriter(self.directory / f"{role}.beat", HEARTBEAT)
         self._beat_row = np.zeros(1, HEARTBEAT)
@@ -87,9 +94,9 @@ class _Line:
 
     def _bury_the_dead(self) -> None:
         """Declare readers gone whose process died and could not: nobody need wait for them."""
-        for role, slot in self._places.items():
-            lock = lock_path(self.directory, role)
-            if not slot.gone and slot.pid == lock_pid(lock) != 0 and not lock_is_held(lock):
+        for slot, lock in self._others:
+            pid = slot.pid  # before the look at the lock: the next process has another
+            if not slot.gone and not lock_is_held(lock) and pid == lock_pid(lock) != 0:
                 slot.declare_gone()
 
     def __enter__(self) -> Self:
@@ -130,7 +137,22 @@ class FeedLine(_Line):
             self._readers.bells(*listeners),
         )
         self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
+        self._depths: RingWriter | None = None
+        if settings.strategy.depth:
+            self._depths = self._channels.RingWriter(
+                self.directory / DEPTHS, DEPTH, settings.channels.ring_capacity
+            )
         self._everybody.ring()  # who read the ring of a feed that died follows
+
+    def publish(self, rows: NDArray[np.void]) -> None:
+        """Publish TICK rows, or TICK_WITH_DEPTH rows and first the depth that some have."""
+        if self._depths is not None:
+            depths = rows["depth"].copy()
+            depths["tick_seq"] = self.ticks.published + np.arange(1, len(rows) + 1)
+            depths["instrument"] = rows["instrument"]
+            self._depths.publish(depths[depths["ts_recv_ns"] > 0])
+            rows = np.ascontiguousarray(rows["tick"])
+        self.ticks.publish(rows)
 
     def wait_for_readers(self) -> None:
         """Wait until every reader has attached, so that none misses the first tick."""
@@ -161,6 +183,8 @@ class FeedLine(_Line):
     def close(self) -> None:
         self.ticks.close(failed=self._failed)
         self.gaps.close(failed=self._failed)
+        if self._depths is not None:
+            self._depths.close(failed=self._failed)
         self._everybody.ring()
         super().close()
 
@@ -242,6 +266,10 @@ class StrategyLine(_ReaderLine):
             wait_for_owner(self.directory, POSITIONS, RISK),
             positions_dtype(len(settings.instruments)),
         )
+        self.depths: DepthReader | None = None
+        if settings.strategy.depth:
+            path = wait_for_owner(self.directory, DEPTHS, FEED)
+            self.depths = DepthReader(path, self._channels)
         self._attach(settings.strategy.when_lapped)
         self._wait = _wait_of(settings, spin_bare, self._bell)
 
@@ -271,6 +299,8 @@ class StrategyLine(_ReaderLine):
         self._risk_bells.ring()
         self.signals.close()
         self.positions.close()
+        if self.depths is not None:
+            self.depths.close()
         super().close()
 
 
@@ -286,15 +316,16 @@ class RiskLine(_ReaderLine):
         self.signals = self._channels.QueueReader(
             wait_for_owner(self.directory, SIGNALS, STRATEGY), SIGNAL
         )
+        self._feed_lock = lock_path(self.directory, FEED)
+        self._requests_path = self.directory / REQUESTS
         self._requests: CellReader | None = None
         self._requests_done = 0
         self._attach(settings.risk.when_lapped)
 
     def close_request(self) -> str | None:
         """Return why the user's program wants every position closed, each request once."""
-        path = self.directory / REQUESTS
-        if self._requests is None and path.exists():
-            self._requests = self._channels.CellReader(path, CLOSE_REQUEST)
+        if self._requests is None and self._requests_path.exists():
+            self._requests = self._channels.CellReader(self._requests_path, CLOSE_REQUEST)
         row = None if self._requests is None else self._requests.latest()
         if row is None or int(row["seq"][0]) == self._requests_done:
             return None
@@ -338,7 +369,7 @@ class RiskLine(_ReaderLine):
 
     @property
     def feed_alive(self) -> bool:
-        return lock_is_held(lock_path(self.directory, FEED))
+        return lock_is_held(self._feed_lock)
 
     @property
     def strategy_lapped(self) -> int:
@@ -363,14 +394,13 @@ class Watch:
     """Reads the heartbeats of a run from outside; attaches to each as it appears."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._paths = {role: directory / f"{role}.beat" for role in ROLES}
         self._cells: dict[str, CellReader] = {}
         self._rows: dict[str, NDArray[np.void]] = {}
 
     def latest(self) -> dict[str, NDArray[np.void]]:
         """Return the newest heartbeat of every role that has one, shape ``(1,)`` each."""
-        for role in ROLES:
-            path = self._directory / f"{role}.beat"
+        for role, path in self._paths.items():
             if role in self._cells and self._cells[role].superseded:
                 self._cells.pop(role).close()
             if role not in self._cells and path.exists():

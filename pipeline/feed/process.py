@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from contextlib import closing
 from time import monotonic_ns, time_ns
 from typing import NamedTuple, Protocol
@@ -12,11 +11,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.contract import MarketSession
 from pipeline.brokers.kite import session as kite
 from pipeline.brokers.kite.session import KiteSession
 from pipeline.brokers.recorded.files import read_ticks
-from pipeline.brokers.recorded.session import Recording
+from pipeline.brokers.recorded.session import Recording, refuse_missing_depth
 from pipeline.brokers.smartapi import session as smartapi
 from pipeline.brokers.smartapi.session import SmartApiSession
 from pipeline.channels.line import FeedLine
@@ -31,7 +29,7 @@ from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages
 from pipeline.runtime.stopping import Stop, stop_on_signals
-from pipeline.settings import FeedSettings, Instrument, Secrets, Settings, load_secrets
+from pipeline.settings import FeedSettings, Settings, load_secrets
 
 log = logging.getLogger("feed")
 
@@ -42,7 +40,7 @@ _NO_GAPS = np.zeros(0, GAP)
 class Broker(NamedTuple):
     """How to speak with a broker, and what it allows."""
 
-    session: Callable[[FeedSettings, tuple[Instrument, ...], Secrets], MarketSession]
+    session: type[KiteSession] | type[SmartApiSession]
     tokens_max: int  # of one connection
     connections_max: int
 
@@ -118,15 +116,17 @@ class RecordedSource:
         pass
 
 
-def open_source(settings: Settings, ticks: RingWriter, spin_bare: bool) -> Source:
-    """Return the source of what goes on the ring ``ticks``; nothing is connected yet.
+def open_source(settings: Settings, ring: RingWriter, spin_bare: bool) -> Source:
+    """Return the source of what goes on ``ring``; nothing is connected yet.
 
     Raises SettingsError for more instruments than the broker allows.
     """
     feed = settings.feed
     if feed.broker == "recorded":
         assert feed.recording is not None, "checked when the settings were"
-        return RecordedSource(Recording(read_ticks(feed.recording, settings.instruments)))
+        ticks = read_ticks(feed.recording, settings.instruments)
+        refuse_missing_depth(settings.strategy.depth, ticks)
+        return RecordedSource(Recording(ticks))
     secrets = load_secrets(feed, os.environ)
     # The clock of a day that is played again is not this machine's.
     has_hours = settings.session.gates and _is_live(settings)
@@ -134,12 +134,12 @@ def open_source(settings: Settings, ticks: RingWriter, spin_bare: bool) -> Sourc
     shares = shares_of(settings.instruments, broker.tokens_max, broker.connections_max)
     connections = [
         Connection(
-            broker.session(feed, share.instruments, secrets),
+            broker.session(feed, share.instruments, secrets, depth=settings.strategy.depth),
             feed,
             share,
             SessionHours(settings.session if has_hours else None),
-            last_seq=lambda: ticks.published,
-            ever_connected=ticks.published > 0,  # by a feed that died
+            last_seq=lambda: ring.published,
+            ever_connected=ring.published > 0,  # by a feed that died
             blocks=len(shares) == 1,
             spin_bare=spin_bare,
         )
@@ -183,7 +183,7 @@ def _carry(
         if len(rows):
             if source.ended_gaps:  # before the tick that ends them, so that who has it has them
                 publish_gaps()
-            line.ticks.publish(rows)
+            line.publish(rows)
             times.note(rows)
             last["event"] = rows["ts_event_ns"][-1]
             last["price"] = rows["price_e4"][-1]
