@@ -31,7 +31,7 @@ from pipeline.risk.limits import Refusal
 from pipeline.risk.rows import RECEIVED
 from pipeline.risk.session import RiskSession, RiskStatistics
 from pipeline.risk.starting import check_start
-from pipeline.settings import Settings, e4
+from pipeline.settings import Settings
 from pipeline.strategy.loading import load_strategy
 from pipeline.strategy.session import StrategySession
 
@@ -87,7 +87,7 @@ def backtest(
         load_strategy(settings.strategy), settings.instruments, settings.strategy.failures_max
     )
     session = RiskSession(settings, rulebook)
-    gateway = PaperGateway(e4(settings.risk.slippage_points))
+    gateway = PaperGateway.of(settings, session.quote, lambda: session.newest_recv_ns)
     with Ledger.open(ledger_path) as ledger:
         ledger.settings_used(settings_rows(settings))
         _run(_numbered(ticks), strategy, Desk(session, ledger, gateway))
@@ -123,6 +123,8 @@ def _run(ticks: NDArray[np.void], strategy: StrategySession, desk: Desk) -> None
             signal_count += len(signals)
             desk.on_signals(signals, row[RECEIVED])
         desk.on_tick(row, row[RECEIVED])
+        if session.awaits_fills:
+            desk.hear()
         if session.version != shown_version:
             shown_version = session.version
             strategy.on_positions(session.positions_row())

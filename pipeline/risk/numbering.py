@@ -8,10 +8,14 @@ At most 20 letters and digits, because the id is also the broker's tag.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from pipeline.brokers.contract import Order
 from pipeline.risk.hours import day_of, day_text
 
 ORDER_ID_MAX = 20
+_ENTRY = re.compile(r"[0-9]{6}N([0-9]{4,})E[0-9]+")
 
 
 class Numbering:
@@ -22,6 +26,7 @@ class Numbering:
         self._positions = 0
         self._exits = [0] * instrument_count  # exit orders of the newest position
         self._entry_day = self._entries = 0
+        self._taken: set[str] = set()  # ids that another ledger used
 
     def next_position(self) -> int:
         return self._positions + 1
@@ -30,7 +35,17 @@ class Numbering:
         return _order_id(ts_event_ns, position_id, "E0")
 
     def exit_id(self, position_id: int, instrument: int, ts_event_ns: int) -> str:
-        return _order_id(ts_event_ns, position_id, f"X{self._exits[instrument] + 1}")
+        number = self._exits[instrument] + 1
+        while (order_id := _order_id(ts_event_ns, position_id, f"X{number}")) in self._taken:
+            number += 1
+        return order_id
+
+    def avoid(self, order_ids: Iterable[str]) -> None:
+        """Never give these ids, nor the positions that they name: the broker knows them."""
+        for order_id in order_ids:
+            self._taken.add(order_id)
+            if entry := _ENTRY.fullmatch(order_id):
+                self._positions = max(self._positions, int(entry[1]))
 
     def count(self, order: Order, *, is_exit: bool) -> None:
         """Take ``order`` into account; nothing else moves the numbers."""

@@ -36,6 +36,11 @@ class Delays:
             signal_to_order_ns=max(0, now_ns - signal.ts_signal_ns),
         )
 
+    @classmethod
+    def noted(cls, order: Order) -> Delays:
+        """Return what an order of the ledger tells of them."""
+        return cls(tick_to_signal_ns=max(0, order.ts_signal_ns - order.ts_recv_ns))
+
 
 NO_DELAYS = Delays()
 
@@ -124,6 +129,11 @@ class Book:
     def position(self, instrument: int) -> Position | None:
         """Return the open position in ``instrument``."""
         return self._open[instrument]
+
+    @property
+    def by_instrument(self) -> Sequence[Position | None]:
+        """What is open, by index into settings.instruments."""
+        return self._open
 
     def open_positions(self) -> list[Position]:
         return [position for position in self._open if position is not None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from time import monotonic_ns, sleep
+from time import monotonic_ns, sleep, time_ns
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpdate
 from pipeline.brokers.paper.orders import PaperGateway
@@ -21,21 +21,26 @@ from pipeline.results.statistics import summarise
 from pipeline.risk.desk import Desk
 from pipeline.risk.exits import SESSION_END
 from pipeline.risk.files import rulebook_for
-from pipeline.risk.ledger import Ledger
+from pipeline.risk.history import HALT, RESUME
+from pipeline.risk.ledger import Ledger, ledger_path
+from pipeline.risk.restoring import restore
 from pipeline.risk.session import RiskSession
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages, measured
 from pipeline.runtime.stopping import Stop, stop_on_signals
-from pipeline.settings import Settings, e4
+from pipeline.settings import Settings
 
 log = logging.getLogger("risk")
 
 READ_MAX = 1_024
 STALE_FEED = "stale_feed"
 ERROR = "Error Occurred"
+START = "start"  # an event: risk went on with a ledger
+_LEVELS = {START: logging.INFO, RESUME: logging.INFO, HALT: logging.ERROR}
 FILLS_PART = 0.5  # of run.stop_seconds_max; the rest is for the results
 FILLS_LOOK_SECONDS = 0.005
+FLATTEN_AGAIN_NS = 500_000_000
 
 
 def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
@@ -45,7 +50,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     results.mkdir(parents=True, exist_ok=True)
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
-        Ledger.open(results / f"ledger_{started:%Y%m%d_%H%M%S_%f}.sqlite") as ledger,
+        Ledger.open(ledger_path(settings, started)) as ledger,
         RiskLine(settings, spin_bare) as line,
     ):
         ledger.settings_used(settings_rows(settings))
@@ -72,19 +77,20 @@ class _Shell:
         self._settings = settings
         self._ledger = ledger
         self._line = line
+        self._last_tick_ns = 0
         self._session = RiskSession(settings, rulebook_for(settings))
         self._stages = Stages(
             Stage.FEED_TO_RISK, Stage.SIGNAL_TO_RISK, Stage.SIGNAL_TO_ORDER, Stage.TICK_TO_ORDER
         )
         self._handled = self._stages[Stage.FEED_TO_RISK]
         self._arrived = self._stages[Stage.SIGNAL_TO_RISK]
-        paper = PaperGateway(e4(settings.risk.slippage_points))
+        paper = PaperGateway.of(settings, self._session.quote, self._now_ns)
         self._gateway = StampingGateway(paper, ledger, self._stages)
-        self._desk = Desk(self._session, ledger, self._gateway)
+        self._desk = Desk(self._session, ledger, self._gateway, self._tell, monotonic_ns)
+        self._recover(paper)
         self._watch = Watch(settings.run_directory)
         self._ticks = self._feed_restarts = 0
         self._shown_version = -1
-        self._last_tick_ns = 0
         self._silence_ns_max = int(settings.risk.silent_feed_seconds_max * 1e9)
         # A feed that nobody starts again is dead at the first look.
         patience_s = settings.risk.dead_feed_seconds_max if settings.feed_restarts_max else 0
@@ -93,14 +99,33 @@ class _Shell:
         self.feed_died = False
         self._show_positions()
 
+    def _now_ns(self) -> int:
+        """Return the time by which orders are filled: in lockstep that of the tick."""
+        return self._last_tick_ns if self._line.lockstep else monotonic_ns()
+
+    def _recover(self, paper: PaperGateway) -> None:
+        """Stand where the ledger says that this run stood, and ask what the broker says."""
+        history = self._ledger.history()
+        restore(self._session, history, monotonic_ns())
+        for flight in self._session.flights.all:
+            standing = flight.standing
+            paper.restore(flight.order, standing.state, standing.filled, standing.turnover_e4)
+        if self._session.flights.all:
+            self._tell(START, f"went on with the ledger of the day: {self._session!r}")
+        self._desk.start(monotonic_ns())
+
+    def _tell(self, kind: str, text: str) -> None:
+        """Write and log what a person should know."""
+        log.log(_LEVELS[kind] if kind in _LEVELS else logging.WARNING, "%s: %s", kind, text)
+        self._ledger.event(kind, text, time_ns())
+
     def work(self) -> int:
         line = self._line
         ticks = line.read(READ_MAX)
         signals = line.signals.take()
-        if self._session.awaits_fills:
-            self._hear()
         if not len(ticks) and not len(signals):
             self._follow_the_feed()
+            self._hear()
             return 0
         now_ns = monotonic_ns()
         if len(ticks):
@@ -109,8 +134,7 @@ class _Shell:
             self._arrived.add(now_ns - signals["ts_signal_ns"])
         # In lockstep the tick is the clock: a slow machine must not let a signal expire.
         self._desk.on_ticks(ticks, signals, self._last_tick_ns if line.lockstep else now_ns)
-        if self._session.version != self._shown_version:
-            self._show_positions()
+        self._hear()
         line.commit()
         self._handled.add(monotonic_ns() - ticks["ts_recv_ns"])
         self._ticks += len(ticks)
@@ -120,10 +144,11 @@ class _Shell:
         gap = self._line.follow()
         if gap is not None:
             self._feed_restarts += 1
-            log.warning("another feed took over; %d ticks are lost", gap.lost)
+            self._tell("gap", f"another feed took over; {gap.lost} ticks are lost")
 
     def _hear(self) -> None:
-        self._desk.hear()
+        if self._session.awaits_fills:
+            self._desk.hear()
         if self._session.version != self._shown_version:
             self._show_positions()
 
@@ -134,6 +159,7 @@ class _Shell:
     def beat(self, cycles: int) -> None:
         """Look after what no tick tells, and say how things stand."""
         self._line.ticks.check_whole()
+        self._desk.look(monotonic_ns())
         self._hear()
         self._close_when_the_feed_is_silent()
         self._close_when_asked()
@@ -198,7 +224,7 @@ class _Shell:
         """Close what is open and export the results, once, whatever brought us here."""
         try:
             self._desk.flatten(reason)
-            self._wait_for_fills()
+            self._wait_for_fills(reason)
         finally:
             self._gateway.close()
             trades = self._ledger.trades()
@@ -213,14 +239,23 @@ class _Shell:
             self._say_how_things_stand(cycles=0)
             log.info("%d trades, results in %s", len(trades), path)
 
-    def _wait_for_fills(self) -> None:
-        """Hear what becomes of the last orders, for as long as the supervisor has patience."""
+    def _wait_for_fills(self, reason: str) -> None:
+        """Hear what becomes of the last orders, for as long as the supervisor has patience.
+
+        What was not closed by then, or opened meanwhile, is closed again now and then.
+        """
         until_ns = monotonic_ns() + int(self._settings.run.stop_seconds_max * FILLS_PART * 1e9)
-        while self._session.awaits_fills and monotonic_ns() < until_ns:
+        again_ns = monotonic_ns() + FLATTEN_AGAIN_NS
+        while self._session.awaits_fills or not self._session.is_flat:
+            now_ns = monotonic_ns()
+            if now_ns > until_ns:
+                log.error("ended with orders or positions left: %r", self._session)
+                return
+            if now_ns > again_ns:
+                again_ns = now_ns + FLATTEN_AGAIN_NS
+                self._desk.flatten(reason)
             sleep(FILLS_LOOK_SECONDS)
-            self._desk.hear()
-        if self._session.awaits_fills:
-            log.error("ended with orders that may still be filled: %r", self._session)
+            self._desk.look(now_ns)
 
     def _facts(self, started: datetime, reason: str) -> list[tuple[str, str]]:
         feed, line, statistics = self._settings.feed, self._line, self._session.statistics()

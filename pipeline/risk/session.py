@@ -6,16 +6,17 @@ counts as in flight until it is filled, so no tick and no signal asks for the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.contract import Fill, Order, OrderUpdate, Side
+from pipeline.brokers.contract import Fill, Order, OrderUpdate, Quote, Side
 from pipeline.records import PRICE_SCALE, Action, ExitKind, SignalRow, positions_dtype
 from pipeline.results.trades import Trade
-from pipeline.risk.exits import ExitRules, ExitWatch, exits_due, kind_of, target_number
+from pipeline.risk.exits import ExitRules, ExitWatch, exits_due, kind_of
+from pipeline.risk.history import Mark
 from pipeline.risk.hours import hours_of
 from pipeline.risk.in_flight import InFlight
 from pipeline.risk.limits import Facts, Limits, Refusal
@@ -23,6 +24,8 @@ from pipeline.risk.numbering import Numbering
 from pipeline.risk.order_states import News, Standing, hear
 from pipeline.risk.positions import NO_DELAYS, Book, Delays, Position
 from pipeline.risk.rows import (
+    ASK,
+    BID,
     EVENT,
     INSTRUMENT,
     NO_TICK,
@@ -30,7 +33,6 @@ from pipeline.risk.rows import (
     RECEIVED,
     SEQ,
     TickRow,
-    tick_of,
 )
 from pipeline.risk.rulebook import NO_RULES, Rulebook
 from pipeline.risk.tariffs import tariffs_of
@@ -88,15 +90,16 @@ class RiskSession:
             settings.capital.initial_capital,
             tariffs_of(settings, rulebook),
         )
-        self.halted = ""  # why there are no entries; empty = there are
+        self._halts: dict[str, str] = {}  # who refuses entries, and why
         self.version = 0  # grows whenever positions_row() differs in more than as_of_seq
-        self._instruments = settings.instruments
+        self.instruments = settings.instruments
+        self.recovery = settings.recovery
         self._lot_sizes = [instrument.lot_size for instrument in settings.instruments]
         self._limits = Limits(settings, rulebook)
         self._hours = hours_of(settings, rulebook)
         self._rules = ExitRules.of(settings.risk)
         self._in_flight = InFlight()
-        self._numbering = Numbering(count)
+        self.numbering = Numbering(count)
         self._newest = NO_TICK
         self._last: list[TickRow] = [NO_TICK] * count
         self._watches: list[ExitWatch | None] = [None] * count
@@ -183,21 +186,46 @@ class RiskSession:
         closable = [(p, self._in_flight.closable(p)) for p in self.book.open_positions()]
         return [self._exit_order(p, shares, reason) for p, shares in closable if shares]
 
-    def restore(self, sent: Iterable[tuple[Order, Sequence[Fill]]]) -> None:
-        """Take over from a session that died: its orders with their fills, oldest first.
+    # Recovering: restoring.py ------------------------------------------------------------------
 
-        Stops are measured from the entry price and the orders' prices, all that is known.
-        """
-        for order, fills in sent:
-            is_exit = self.book.is_exit(order)
-            self._newest = self._last[order.instrument] = tick_of(order)
-            self._numbering.count(order, is_exit=is_exit)
-            for fill in fills:
-                self.on_fill(order, fill)
-            watch = self._watches[order.instrument]
-            if is_exit and watch is not None:
-                watch.targets_reached = max(watch.targets_reached, target_number(order.reason))
-                watch.take(order.price_e4)
+    def watch(self, instrument: int) -> ExitWatch | None:
+        """Return what the exits of the open position remember."""
+        return self._watches[instrument]
+
+    def marks(self) -> list[Mark]:
+        """Return what the exits of every open position remember."""
+        return [
+            Mark(
+                position.position_id,
+                position.instrument,
+                position.quantity,
+                position.entry_e4,
+                watch.low_e4,
+                watch.high_e4,
+                watch.targets_reached,
+            )
+            for position, watch in zip(self.book.by_instrument, self._watches, strict=True)
+            if position is not None and watch is not None
+        ]
+
+    # Halting ----------------------------------------------------------------------------------
+
+    @property
+    def halted(self) -> str:
+        """Why there are no entries; empty = there are."""
+        return "; ".join(f"{who}: {why}" for who, why in self._halts.items())
+
+    def halts(self, who: str) -> str:
+        """Return why ``who`` halts entries; "" = it does not."""
+        return self._halts[who] if who in self._halts else ""
+
+    def halt(self, who: str, why: str) -> None:
+        """Refuse entries until the same one resumes."""
+        self._halts[who] = why
+
+    def resume(self, who: str) -> None:
+        """Lift the halt of ``who``; those of others stand."""
+        self._halts.pop(who, None)
 
     # Deciding ---------------------------------------------------------------------------------
 
@@ -231,7 +259,7 @@ class RiskSession:
             held=(position.open if position else 0) + self._in_flight.entering(signal.instrument),
             closable=self._in_flight.closable(position) if position else 0,
             halted=self.halted,
-            entries_today=self._numbering.entries_on(event_ns),
+            entries_today=self.numbering.entries_on(event_ns),
             cash=self.book.cash - self._in_flight.reserved(),
         )
 
@@ -246,9 +274,9 @@ class RiskSession:
     def _enter(self, signal: SignalRow, facts: Facts) -> Sequence[Order]:
         instrument = signal.instrument
         lots = self._limits.entry_lots(instrument, facts.price_e4, facts.cash)
-        position_id = self._numbering.next_position()
+        position_id = self.numbering.next_position()
         order = self._order(
-            self._numbering.entry_id(position_id, self._newest[EVENT]),
+            self.numbering.entry_id(position_id, self._newest[EVENT]),
             instrument,
             Side.BUY,
             lots * self._lot_sizes[instrument],
@@ -256,7 +284,7 @@ class RiskSession:
             signal.text,
             _cause(signal),
         )
-        self._numbering.count(order, is_exit=False)
+        self.numbering.count(order, is_exit=False)
         self._in_flight.add(order, Delays.of(signal, facts.now_ns))
         return [order]
 
@@ -265,7 +293,7 @@ class RiskSession:
     ) -> Order:
         number, instrument = position.position_id, position.instrument
         order = self._order(
-            self._numbering.exit_id(number, instrument, self._newest[EVENT]),
+            self.numbering.exit_id(number, instrument, self._newest[EVENT]),
             instrument,
             Side.SELL if position.side is Side.BUY else Side.BUY,
             quantity,
@@ -273,7 +301,7 @@ class RiskSession:
             reason,
             cause,
         )
-        self._numbering.count(order, is_exit=True)
+        self.numbering.count(order, is_exit=True)
         self._in_flight.add(order, NO_DELAYS)
         return order
 
@@ -292,7 +320,7 @@ class RiskSession:
         return Order(
             order_id=order_id,
             instrument=instrument,
-            symbol=self._instruments[instrument].symbol,
+            symbol=self.instruments[instrument].symbol,
             side=side,
             quantity=quantity,
             price_e4=price_e4,
@@ -322,9 +350,35 @@ class RiskSession:
         return self._newest[SEQ]
 
     @property
+    def newest_recv_ns(self) -> int:
+        """When the feed had the last tick handled."""
+        return self._newest[RECEIVED]
+
+    @property
     def awaits_fills(self) -> bool:
         """True while an order may still be filled."""
         return not self._in_flight.landed
+
+    @property
+    def held(self) -> list[int]:
+        """Shares held by instrument; long > 0."""
+        return [
+            0 if position is None else position.quantity for position in self.book.by_instrument
+        ]
+
+    def closes(self, order: Order) -> bool:
+        """Tell whether a fill of ``order`` closes shares that are held."""
+        return self.book.is_exit(order)
+
+    def quote(self, instrument: int) -> Quote:
+        """Return how an instrument stands, as far as its last tick tells."""
+        row = self._last[instrument]
+        return Quote(row[PRICE], row[BID], row[ASK], row[EVENT])
+
+    @property
+    def flights(self) -> InFlight:
+        """The orders of the day, and where each stands."""
+        return self._in_flight
 
     @property
     def is_flat(self) -> bool:
@@ -333,7 +387,7 @@ class RiskSession:
 
     def positions_row(self) -> NDArray[np.void]:
         """Return the record of the positions cell, shape ``(1,)``; seq is left 0."""
-        positions = [self._position_fields(at) for at in range(len(self._instruments))]
+        positions = [self._position_fields(at) for at in range(len(self.instruments))]
         fields = (0, self.as_of_seq, self._as_of_signal, positions)
         return np.array([fields], dtype=self._row_dtype)
 
@@ -352,7 +406,7 @@ class RiskSession:
         return RiskStatistics(
             signals=self._signals,
             refused=self._refused,
-            orders=self._numbering.orders,
+            orders=self.numbering.orders,
             trades=self.book.trade_count,
             position=sum(position.quantity for position in held),
             cash_e4=cash_e4,

@@ -16,6 +16,7 @@ from pipeline.settings.options import (
     StrategySettings,
     WaitingSettings,
 )
+from pipeline.settings.orders import PaperSettings, RecoverySettings
 from pipeline.settings.page import settings_page
 from pipeline.settings.secrets import (
     LOGINS,
@@ -40,7 +41,9 @@ __all__ = [
     "Instrument",
     "Kind",
     "Mode",
+    "PaperSettings",
     "PinningSettings",
+    "RecoverySettings",
     "RiskSettings",
     "RunSettings",
     "Secrets",

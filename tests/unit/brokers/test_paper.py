@@ -29,7 +29,6 @@ def test_an_order_fills_at_once_and_in_full_at_a_worse_price(
             state=OrderState.FILLED,
             broker_id="PAPER-251001N0001E0",
             instrument=0,
-            side=side,
             filled=150,
             turnover_e4=150 * e4_of(price),
             ts_event_ns=at("10:00:00"),
