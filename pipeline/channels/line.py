@@ -31,6 +31,7 @@ from pipeline.channels.ring import RingReader
 from pipeline.channels.rundir import (
     lock_path,
     open_readers,
+    owner_created,
     remove_if_last,
     wait_for,
     wait_for_owner,
@@ -55,6 +56,7 @@ ADAPTER = "adapter"  # a reader more, where a user's program wants the ticks too
 
 TICKS, SIGNALS, POSITIONS = "ticks.ring", "signals.queue", "positions.cell"
 REQUESTS = "requests.cell"
+READ_MAX = 4_096  # ticks copied at once when many are missed
 
 
 class _Line:
@@ -226,10 +228,8 @@ class StrategyLine(_ReaderLine):
         self.signals = self._channels.QueueWriter(
             self.directory / SIGNALS, SIGNAL, settings.channels.queue_capacity, self._risk_bells
         )
-        self.positions = self._channels.CellReader(
-            wait_for_owner(self.directory, POSITIONS, RISK),
-            positions_dtype(len(settings.instruments)),
-        )
+        wait_for_owner(self.directory, POSITIONS, RISK)
+        self.positions = self._open_positions()
         self._attach(settings.strategy.when_lapped)
         self._wait = _wait_of(settings, spin_bare, self._bell)
 
@@ -247,6 +247,16 @@ class StrategyLine(_ReaderLine):
         It is ``idle`` and ``ticks.read`` in one, with nothing between the wait and the tick.
         """
         return self.ticks.wait_for_rows(limit, *self._wait)
+
+    def _open_positions(self) -> CellReader:
+        path = self.directory / POSITIONS
+        return self._channels.CellReader(path, positions_dtype(len(self._settings.instruments)))
+
+    def follow_positions(self) -> None:
+        """Go on with the positions of another risk, where one took over."""
+        if self.positions.superseded:
+            self.positions.close()
+            self.positions = self._open_positions()
 
     def commit(self) -> None:
         """Say that all ticks read so far are handled and their signals are in the queue."""
@@ -271,12 +281,38 @@ class RiskLine(_ReaderLine):
             self.directory / POSITIONS, positions_dtype(len(settings.instruments))
         )
         self._strategy = self._places[STRATEGY]
-        self.signals = self._channels.QueueReader(
-            wait_for_owner(self.directory, SIGNALS, STRATEGY), SIGNAL
-        )
+        self.signals = self._channels.QueueReader(self._wait_for_signals(), SIGNAL)
         self._requests: CellReader | None = None
-        self._requests_done = 0
+        self.requests_done = 0
+        self.handled_before = self._place.cursor  # > 0: another risk of this run died
         self._attach(settings.risk.when_lapped)
+
+    def _wait_for_signals(self) -> Path:
+        """Wait for the queue; that of a strategy that died will do: what it wanted still counts."""
+        path = self.directory / SIGNALS
+
+        def is_there() -> bool:
+            return owner_created(path, STRATEGY) or (self._strategy.gone and path.exists())
+
+        wait_for(is_there, f"{STRATEGY} to create {path}")
+        return path
+
+    def missed(self, after_seq: int) -> NDArray[np.void]:
+        """Return the ticks behind ``after_seq`` that another risk of this run may not have
+        handled, as far as the ring still has them; nothing where there was no other one."""
+        if not self.handled_before:
+            return np.zeros(0, TICK)
+        path, cursor = self.directory / TICKS, self.ticks.cursor
+        reader = RingReader(path, TICK, self._place, WhenLapped.OLDEST)
+        try:
+            reader.cursor = min(cursor, after_seq, self.handled_before)
+            rows = []
+            while reader.cursor < cursor:
+                rows.append(reader.read(READ_MAX, cursor))
+        finally:
+            reader.close()
+            self._place.cursor = cursor
+        return np.concatenate(rows) if rows else np.zeros(0, TICK)
 
     def close_request(self) -> str | None:
         """Return why the user's program wants every position closed, each request once."""
@@ -284,9 +320,9 @@ class RiskLine(_ReaderLine):
         if self._requests is None and path.exists():
             self._requests = self._channels.CellReader(path, CLOSE_REQUEST)
         row = None if self._requests is None else self._requests.latest()
-        if row is None or int(row["seq"][0]) == self._requests_done:
+        if row is None or int(row["seq"][0]) == self.requests_done:
             return None
-        self._requests_done = int(row["seq"][0])
+        self.requests_done = int(row["seq"][0])
         return bytes(row["reason"][0]).decode("utf-8", "replace")
 
     @property

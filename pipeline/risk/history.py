@@ -43,6 +43,7 @@ class Mark:
     low_e4: int  # extremes since entry
     high_e4: int
     targets_reached: int
+    tick_seq: int  # the last tick in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +67,4 @@ class Event:
 Record = Order | Sent | Change | Fill | Mark | Outside | Event
 
 HALT, RESUME = "halt", "resume"  # events whose text is "who: why"
+START = "start"  # an event: from here on seqs are those of another run

@@ -11,19 +11,22 @@ from collections.abc import Sequence
 from datetime import datetime
 from time import monotonic_ns, sleep, time_ns
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpdate
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.line import RISK, RiskLine, Watch
-from pipeline.records import IST, ProcessState, Stage
+from pipeline.records import IST, SIGNAL, ProcessState, Stage
 from pipeline.results.files import write_results
 from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
 from pipeline.risk.desk import Desk
 from pipeline.risk.exits import SESSION_END
 from pipeline.risk.files import rulebook_for
-from pipeline.risk.history import HALT, RESUME
+from pipeline.risk.history import HALT, RESUME, START, Event
 from pipeline.risk.ledger import Ledger, ledger_path
-from pipeline.risk.restoring import restore
+from pipeline.risk.restoring import catch_up, restore
 from pipeline.risk.session import RiskSession
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
@@ -36,8 +39,10 @@ log = logging.getLogger("risk")
 READ_MAX = 1_024
 STALE_FEED = "stale_feed"
 ERROR = "Error Occurred"
-START = "start"  # an event: risk went on with a ledger
-_LEVELS = {START: logging.INFO, RESUME: logging.INFO, HALT: logging.ERROR}
+RESTART = "restart"  # an event: another risk of this run died, and this one goes on
+CLOSE = "close"  # an event: the user's program asked; its text begins with the request's number
+_LEVELS = {START: logging.INFO, CLOSE: logging.INFO, RESUME: logging.INFO, HALT: logging.ERROR}
+NO_SIGNALS = np.zeros(0, SIGNAL)
 FILLS_PART = 0.5  # of run.stop_seconds_max; the rest is for the results
 FILLS_LOOK_SECONDS = 0.005
 FLATTEN_AGAIN_NS = 500_000_000
@@ -87,7 +92,6 @@ class _Shell:
         paper = PaperGateway.of(settings, self._session.quote, self._now_ns)
         self._gateway = StampingGateway(paper, ledger, self._stages)
         self._desk = Desk(self._session, ledger, self._gateway, self._tell, monotonic_ns)
-        self._recover(paper)
         self._watch = Watch(settings.run_directory)
         self._ticks = self._feed_restarts = 0
         self._shown_version = -1
@@ -97,6 +101,7 @@ class _Shell:
         self._dead_ns_max = int(patience_s * 1e9)
         self._feed_seen_ns = monotonic_ns()
         self.feed_died = False
+        self._recover(paper)
         self._show_positions()
 
     def _now_ns(self) -> int:
@@ -104,15 +109,28 @@ class _Shell:
         return self._last_tick_ns if self._line.lockstep else monotonic_ns()
 
     def _recover(self, paper: PaperGateway) -> None:
-        """Stand where the ledger says that this run stood, and ask what the broker says."""
-        history = self._ledger.history()
-        restore(self._session, history, monotonic_ns())
-        for flight in self._session.flights.all:
+        """Stand where the ledger says that this run stood, and ask what the broker says.
+
+        Where another risk of this run died, handle the ticks that it did not come to.
+        """
+        session, line = self._session, self._line
+        restored = restore(session, self._ledger.history(), monotonic_ns())
+        for flight in session.flights.all:
             standing = flight.standing
             paper.restore(flight.order, standing.state, standing.filled, standing.turnover_e4)
-        if self._session.flights.all:
-            self._tell(START, f"went on with the ledger of the day: {self._session!r}")
+        line.requests_done = _requests_done(self._ledger.events())
+        missed = line.missed(restored.oldest)
+        if line.handled_before:
+            session.skip_signals(line.signals.taken)
+            restored.handled = max(restored.handled, line.handled_before)
+            self._tell(RESTART, f"another risk died: {session!r}")
+        else:
+            restored.handled = 0
+            self._tell(START, repr(session))
+        ticks = catch_up(session, missed, restored)
         self._desk.start(monotonic_ns())
+        for at in range(0, len(ticks), READ_MAX):
+            self._handle(ticks[at : at + READ_MAX], NO_SIGNALS)
 
     def _tell(self, kind: str, text: str) -> None:
         """Write and log what a person should know."""
@@ -127,18 +145,22 @@ class _Shell:
             self._follow_the_feed()
             self._hear()
             return 0
+        self._handle(ticks, signals)
+        line.commit()
+        self._handled.add(monotonic_ns() - ticks["ts_recv_ns"])
+        return len(ticks) + len(signals)
+
+    def _handle(self, ticks: NDArray[np.void], signals: NDArray[np.void]) -> None:
         now_ns = monotonic_ns()
         if len(ticks):
             self._last_tick_ns = int(ticks["ts_recv_ns"][-1])
         if len(signals):
             self._arrived.add(now_ns - signals["ts_signal_ns"])
         # In lockstep the tick is the clock: a slow machine must not let a signal expire.
-        self._desk.on_ticks(ticks, signals, self._last_tick_ns if line.lockstep else now_ns)
+        now_ns = self._last_tick_ns if self._line.lockstep else now_ns
+        self._desk.on_ticks(ticks, signals, now_ns)
         self._hear()
-        line.commit()
-        self._handled.add(monotonic_ns() - ticks["ts_recv_ns"])
         self._ticks += len(ticks)
-        return len(ticks) + len(signals)
 
     def _follow_the_feed(self) -> None:
         gap = self._line.follow()
@@ -201,7 +223,7 @@ class _Shell:
     def _close_when_asked(self) -> None:
         reason = self._line.close_request()
         if reason is not None:
-            log.info("asked to close every position: %s", reason)
+            self._tell(CLOSE, f"{self._line.requests_done}: {reason}")
             self._desk.flatten(reason)
             self._show_positions()
 
@@ -279,6 +301,17 @@ class _Shell:
         others = [beat for role, beat in self._watch.latest().items() if role != RISK]
         latencies = measured(others) | self._stages.latencies()
         return [(f"Latency {stage.title}", str(latencies[stage])) for stage in Stage]
+
+
+def _requests_done(events: Sequence[Event]) -> int:
+    """Return the number of the last request of this run that was heard before a restart."""
+    done = 0
+    for event in events:
+        if event.kind == START:
+            done = 0
+        elif event.kind == CLOSE:
+            done = int(event.text.partition(":")[0])
+    return done
 
 
 class StampingGateway:

@@ -101,6 +101,7 @@ class RiskSession:
         self._in_flight = InFlight()
         self.numbering = Numbering(count)
         self._newest = NO_TICK
+        self.judged_seq = 0  # the last tick whose exits were judged
         self._last: list[TickRow] = [NO_TICK] * count
         self._watches: list[ExitWatch | None] = [None] * count
         self._closed = [(0, int(ExitKind.NONE))] * count  # position id, kind of its last exit
@@ -110,6 +111,7 @@ class RiskSession:
     def on_tick(self, row: TickRow) -> Sequence[Order]:
         """Take one tick and return the exits it causes."""
         self._newest = row
+        self.judged_seq = row[SEQ]
         instrument = row[INSTRUMENT]
         self._last[instrument] = row
         watch = self._watches[instrument]
@@ -118,6 +120,18 @@ class RiskSession:
         if watch.quiet_low_e4 <= row[PRICE] <= watch.quiet_high_e4 and row[EVENT] < watch.flat_ns:
             return NO_ORDERS
         return self._exits(watch, row)
+
+    def remember(self, row: TickRow, *, after_seq: int) -> None:
+        """Take a tick that was handled before a restart; a mark has those up to ``after_seq``."""
+        self.take_price(row)
+        watch = self._watches[row[INSTRUMENT]]
+        if watch is not None and row[SEQ] > after_seq:
+            watch.take(row[PRICE])
+
+    def skip_signals(self, seq: int) -> None:
+        """Count the signals up to ``seq`` as handled: a risk that died had taken them."""
+        self._as_of_signal = seq
+        self.version += 1
 
     def take_price(self, row: TickRow) -> None:
         """Take the price of a tick whose signals are handled before its exits."""
@@ -203,6 +217,7 @@ class RiskSession:
                 watch.low_e4,
                 watch.high_e4,
                 watch.targets_reached,
+                self.judged_seq,
             )
             for position, watch in zip(self.book.by_instrument, self._watches, strict=True)
             if position is not None and watch is not None
