@@ -355,9 +355,11 @@ class RiskLine(_ReaderLine):
     @property
     def ended(self) -> bool:
         """True when no tick and no signal can come any more."""
-        return self.ticks.ended and self._strategy_is_done() and not self.signals.waiting
+        return self.ticks.ended and self.strategy_is_gone and not self.signals.waiting
 
-    def _strategy_is_done(self) -> bool:
+    @property
+    def strategy_is_gone(self) -> bool:
+        """True when no signal can come any more."""
         return self._strategy.gone or not lock_is_held(lock_path(self.directory, STRATEGY))
 
     @property

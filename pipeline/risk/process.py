@@ -38,6 +38,7 @@ log = logging.getLogger("risk")
 
 READ_MAX = 1_024
 STALE_FEED = "stale_feed"
+ORPHANED = "Risk Management"
 ERROR = "Error Occurred"
 RESTART = "restart"  # an event: another risk of this run died, and this one goes on
 CLOSE = "close"  # an event: the user's program asked; its text begins with the request's number
@@ -99,7 +100,9 @@ class _Shell:
         # A feed that nobody starts again is dead at the first look.
         patience_s = settings.risk.dead_feed_seconds_max if settings.feed_restarts_max else 0
         self._dead_ns_max = int(patience_s * 1e9)
-        self._feed_seen_ns = monotonic_ns()
+        self._feed_seen_ns = self._strategy_seen_ns = monotonic_ns()
+        orphan_s = settings.recovery.orphan_seconds_max
+        self._orphan_ns_max = None if orphan_s is None else int(orphan_s * 1e9)
         self.feed_died = False
         self._recover(paper)
         self._show_positions()
@@ -184,6 +187,7 @@ class _Shell:
         self._desk.look(monotonic_ns())
         self._hear()
         self._close_when_the_feed_is_silent()
+        self._close_when_orphaned()
         self._close_when_asked()
         self._say_how_things_stand(cycles)
 
@@ -218,6 +222,19 @@ class _Shell:
         if silent and self._last_tick_ns and not self._session.is_flat:
             log.error("no tick for %.0f s: closing every position", silence_ns / 1e9)
             self._desk.flatten(STALE_FEED)
+            self._show_positions()
+
+    def _close_when_orphaned(self) -> None:
+        """Close every position when the strategy has been dead for longer than is wanted."""
+        now_ns = monotonic_ns()
+        if not self._line.strategy_is_gone:
+            self._strategy_seen_ns = now_ns
+            return
+        if self._orphan_ns_max is None or self._session.is_flat:
+            return
+        if now_ns - self._strategy_seen_ns >= self._orphan_ns_max:
+            log.error("the strategy is dead: closing every position")
+            self._desk.flatten(ORPHANED)
             self._show_positions()
 
     def _close_when_asked(self) -> None:

@@ -152,3 +152,28 @@ def test_a_second_run_on_one_day_goes_on_and_its_results_have_the_whole_day(
     assert code == ExitCode.OK, output
     assert [trade["position_id"] for trade in tickpipe.trades()] == ["1", "2"]
     assert len(list(tickpipe.results.glob("ledger_*.sqlite"))) == 1
+
+
+def test_with_the_strategy_dead_for_long_risk_closes_the_position(
+    tickpipe: Tickpipe, start: Start
+) -> None:
+    run = start("--set", BUYS_ONCE, *HOLD, "--set", "recovery.orphan_seconds_max=0.2")
+    run.wait_for("risk", "position", 1)
+    os.kill(run.beat("strategy", "pid"), signal.SIGKILL)
+    run.wait_for("risk", "trades", 1)
+    code, output = run.stop()
+    assert code == ExitCode.CHILD_DIED, output
+    assert [trade["exit_reason"] for trade in tickpipe.trades()] == ["Risk Management"]
+
+
+def test_risk_that_dies_after_the_strategy_is_started_again_all_the_same(
+    tickpipe: Tickpipe, start: Start
+) -> None:
+    run = start("--set", BUYS_ONCE, *HOLD)
+    run.wait_for("risk", "position", 1)
+    os.kill(run.beat("strategy", "pid"), signal.SIGKILL)
+    run.kill_risk()
+    run.wait_for("risk", "position", 1)
+    code, output = run.stop()
+    assert code == ExitCode.CHILD_DIED, output
+    assert len(tickpipe.trades()) == 1

@@ -86,34 +86,35 @@ class PaperGateway:
         return cls(slippage_e4, settings.paper, settings.instruments, quote, clock)
 
     def send(self, order: Order) -> None:
-        self._accept(order, OrderState.ACCEPTED)
+        self._accept(order)
 
     def restore(self, order: Order, state: OrderState, filled: int, turnover_e4: int) -> None:
         """Take up an order of the ledger where it stood when risk died."""
         self._hold(order, filled)
         if state in _LIVE:
-            self._accept(order, OrderState.ACCEPTED, filled, turnover_e4)
+            self._accept(order, filled, turnover_e4)
         else:
             self._book[order.order_id] = _update(order, state, filled, turnover_e4)
 
-    def _accept(
-        self, order: Order, state: OrderState, filled: int = 0, turnover_e4: int = 0
-    ) -> None:
-        luck = Random(f"{self._paper.seed}:{order.order_id}")
-        refused = luck.random() * 100 < self._paper.reject_percent and not filled
-        update = _update(order, OrderState.REJECTED if refused else state, filled, turnover_e4)
-        if refused:
-            self._tell(
-                replace(
-                    update, text=f"refused: paper.reject_percent = {self._paper.reject_percent:g}"
-                )
-            )
+    def _accept(self, order: Order, filled: int = 0, turnover_e4: int = 0) -> None:
+        update = _update(order, OrderState.ACCEPTED, filled, turnover_e4)
+        refused, parts = self._fate(order)
+        if refused and not filled:
+            text = f"refused: paper.reject_percent = {self._paper.reject_percent:g}"
+            self._tell(replace(update, state=OrderState.REJECTED, text=text))
             return
         self._book[order.order_id] = update
-        parts = _left(self._parts(order, luck), filled)
-        self._resting[order.order_id] = _Resting(order, parts, self._clock() + self._latency_ns)
+        due_ns = self._clock() + self._latency_ns
+        self._resting[order.order_id] = _Resting(order, _left(parts, filled), due_ns)
         if self._latency_ns:
             self._tell(update)
+
+    def _fate(self, order: Order) -> tuple[bool, list[int]]:
+        """Return whether an order is refused, and its parts, the last one first."""
+        if not self._paper.reject_percent and self._paper.parts_max == 1:
+            return False, [order.quantity]
+        luck = Random(f"{self._paper.seed}:{order.order_id}")
+        return luck.random() * 100 < self._paper.reject_percent, self._parts(order, luck)
 
     def _parts(self, order: Order, luck: Random) -> list[int]:
         """Cut an order into whole lots, one part or more; the last one first."""
