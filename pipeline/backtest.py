@@ -23,11 +23,11 @@ from pipeline.results.parameters import settings_rows
 from pipeline.results.statistics import Summary, summarise
 from pipeline.results.trades import Trade
 from pipeline.risk.desk import Desk
-from pipeline.risk.exits import SESSION_END
 from pipeline.risk.files import rulebook_for
 from pipeline.risk.hours import dates_of
 from pipeline.risk.ledger import MEMORY, Ledger
 from pipeline.risk.limits import Refusal
+from pipeline.risk.reasons import Reason
 from pipeline.risk.rows import RECEIVED
 from pipeline.risk.session import RiskSession, RiskStatistics
 from pipeline.risk.starting import check_start
@@ -90,7 +90,12 @@ def backtest(
     gateway = PaperGateway.of(settings, session.quote, lambda: session.newest_recv_ns)
     with Ledger.open(ledger_path) as ledger:
         ledger.settings_used(settings_rows(settings))
-        _run(_numbered(ticks), strategy, Desk(session, ledger, gateway))
+        desk = Desk(session, ledger, gateway)
+        _run(_numbered(ticks), strategy, desk)
+        gateway.hurry()  # after the last tick the clock stands still
+        desk.hear()
+        desk.flatten(Reason.SESSION_END)
+        ledger.commit()
         trades = ledger.trades()
         refusals = ledger.refusals()
     return BacktestResult(
@@ -130,7 +135,6 @@ def _run(ticks: NDArray[np.void], strategy: StrategySession, desk: Desk) -> None
             strategy.on_positions(session.positions_row())
         if strategy.failed is not None:
             break
-    desk.flatten(SESSION_END)
 
 
 def _one_by_one(ticks: NDArray[np.void]) -> Iterator[tuple[NDArray[np.void], tuple[int, ...]]]:

@@ -15,7 +15,7 @@
     ├── LedgerFailed              the ledger cannot be written: no room, a broken disk
     ├── FeedError                 the broker's side of the tick stream
     │   ├── AuthRefused           401 / 403: the token, not the network
-    │   └── FeedLost              gone, and every attempt to reconnect used up
+    │   └── FeedLost              nobody ever answered at the address
     └── StrategyError             the user's strategy
         ├── BadSignal             a strategy returned something that is not a signal
         └── StrategyFailed        too many consecutive failures

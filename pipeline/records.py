@@ -136,6 +136,8 @@ class ExitKind(IntEnum):
     TAKE_PROFIT = 3
     SESSION_END = 4
     OTHER = 5
+    BREAKEVEN_STOP = 6
+    TIME_LIMIT = 7
 
 
 POSITION = np.dtype(
@@ -143,7 +145,7 @@ POSITION = np.dtype(
         ("position_id", "<u8"),  # 0 = flat
         ("quantity", "<i8"),  # open, shares; long > 0
         ("entry_price_e4", "<i8"),
-        ("stop_e4", "<i8"),  # the stop in force: base or trailing
+        ("stop_e4", "<i8"),  # the stop in force: base, breakeven or trailing
         ("closed_id", "<u8"),  # the last position that closed completely; 0 = none yet
         ("closed_kind", "<u8"),  # ExitKind of its last exit
     ]
@@ -213,6 +215,7 @@ HEARTBEAT = np.dtype(
         ("lapped", "<u8"),  # times this reader was overtaken
         ("lost", "<u8"),  # ticks it lost by that, exact (I2)
         ("duplicates", "<u8"),  # feed: frames dropped as already seen
+        ("skipped", "<u8"),  # feed: bytes of frames that belong to no tick
         ("refused", "<u8"),  # feed: bad ticks; risk: refused signals; strategy: failures
         ("outages", "<u8"),  # feed: connections lost
         ("signals", "<u8"),  # sent (strategy) or handled (risk)

@@ -11,9 +11,10 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, timedelta
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import TextIO, cast
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.backtest import backtest as run_backtest
+from pipeline.brokers.files import complete_instruments
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.channels import NATIVE_MISSING, choose
 from pipeline.channels.inspection import ReaderReport, inspect
@@ -45,6 +47,7 @@ from pipeline.settings import Settings, load_secrets, load_settings
 from pipeline.simulator.generator import generate_day
 from pipeline.simulator.process import DIALECTS
 from pipeline.simulator.process import run as run_simulator
+from pipeline.simulator.script import read_script
 from pipeline.strategy.loading import load_strategy
 from pipeline.supervisor.process import supervise
 
@@ -160,7 +163,7 @@ def _supervise(settings: Settings, ticks: NDArray[np.void] | None = None) -> Exi
 
 def _check_days(settings: Settings, ticks: NDArray[np.void] | None = None) -> None:
     for notice in start_notices(settings, ticks):
-        console.print(f"note: {notice}", soft_wrap=True)
+        _say(notice)
 
 
 def backtest(options: argparse.Namespace) -> ExitCode:
@@ -193,6 +196,7 @@ def compare(options: argparse.Namespace) -> ExitCode:
     program = [sys.executable, "-P", "-m", "tests.perf.compare"]
     chosen = ["--out", str(options.out), "--runs", str(options.runs)]
     chosen += ["--quick"] * options.quick
+    chosen += [] if options.json is None else ["--json", str(options.json)]
     code = subprocess.call(program + chosen, env=os.environ | {"PYTHONPATH": str(root)})
     return ExitCode.OK if code == 0 else ExitCode.FAILED
 
@@ -249,6 +253,8 @@ def simulate(options: argparse.Namespace) -> ExitCode:
         broker=_simulated(settings),
         port=options.port,
         speed=options.speed,
+        faults=read_script(options.faults) if options.faults else None,
+        report=options.report,
     )
 
 
@@ -350,7 +356,7 @@ def calendar(options: argparse.Namespace) -> ExitCode:
 
 
 def check_config(options: argparse.Namespace) -> ExitCode:
-    settings = _settings(options)
+    settings = _settings(options, report=_say)
     load_strategy(settings.strategy)
     _check_days(settings)
     console.print(f"{options.config} is right", soft_wrap=True)
@@ -358,7 +364,7 @@ def check_config(options: argparse.Namespace) -> ExitCode:
 
 
 def show_config(options: argparse.Namespace) -> ExitCode:
-    settings = _settings(options)
+    settings = _settings(options, report=_say)
     for name, value in settings_rows(settings):
         console.print(f"{name} = {value}", soft_wrap=True)
     return ExitCode.OK
@@ -380,14 +386,31 @@ def _channels_in_use() -> str:
     return f"{choose('auto').name} (C), because the extension is there"
 
 
-def _settings(options: argparse.Namespace, overrides: Sequence[str] = ()) -> Settings:
-    """Load the configuration with what the command line changes of it, the verb's own last."""
+def _say(note: str) -> None:
+    console.print(f"note: {note}", soft_wrap=True)
+
+
+def _keep_quiet(note: str) -> None:
+    pass
+
+
+def _settings(
+    options: argparse.Namespace,
+    overrides: Sequence[str] = (),
+    report: Callable[[str], None] = _keep_quiet,
+) -> Settings:
+    """Load the configuration with what the command line changes of it, the verb's own last.
+
+    The contracts of a tick file may have expired since.
+    """
     changes = [*options.set]
     if getattr(options, "mode", None):
         changes.append(f'waiting.mode="{options.mode}"')
     if getattr(options, "results", None):
         changes.append(f'run.results_dir="{options.results}"')
-    return load_settings(options.config, [*changes, *overrides])
+    day = None if "file" in options else datetime.now(IST).date()
+    complete = partial(complete_instruments, day=day, report=report)
+    return load_settings(options.config, [*changes, *overrides], complete)
 
 
 class _Stderr(io.TextIOBase):

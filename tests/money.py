@@ -138,6 +138,7 @@ def trade(net: float | str, *, trade_id: int = 1, charges: float | str = 0, **mo
         "trade_id": trade_id,
         "position_id": trade_id,
         "symbol": "NIFTY-OPTION",
+        "side": "BUY",
         "product": "INTRADAY",
         "quantity": 1,
         "entry_ns": at("10:00:00"),
@@ -180,6 +181,10 @@ class Recorder:
         if not self._silent:
             self._paper.send(order)
 
+    def fall_silent(self) -> None:
+        """Say nothing of the orders from here on."""
+        self._silent = True
+
     def tell(self, *heard: OrderUpdate | BrokerBook) -> None:
         """Have ``heard`` come with the next take."""
         self._told += heard
@@ -216,20 +221,31 @@ class Trading:
         row = tick(seq, price, *args, **more)
         self.desk.on_tick(row, row[2])
 
-    def buy(
+    def buy(self, seq: int, price: float | str, *args: Any, **more: Any) -> None:
+        """Buy on tick ``seq`` at ``price``."""
+        self.ask(Action.BUY, seq, price, *args, **more)
+
+    def ask(
         self,
+        action: Action,
         seq: int,
         price: float | str,
         *args: Any,
         signal_seq: int | None = None,
         **more: Any,
     ) -> None:
-        """Buy on tick ``seq`` at ``price``."""
+        """Send a signal of tick ``seq``, and that tick."""
         row = tick(seq, price, *args, **more)
-        number = seq if signal_seq is None else signal_seq
-        self.desk.on_signal(
-            signal(number, tick_seq=seq, ts_event_ns=row[1], ts_recv_ns=row[2]), row[2]
+        sent = signal(
+            seq if signal_seq is None else signal_seq,
+            action,
+            tick_seq=seq,
+            ts_event_ns=row[1],
+            ts_recv_ns=row[2],
+            price_e4=row[3],
+            instrument=row[4],
         )
+        self.desk.on_signal(sent, row[2])
         self.desk.on_tick(row, row[2])
 
     @property

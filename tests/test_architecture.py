@@ -52,6 +52,7 @@ SHELL_FILES = frozenset(
         "verbs",
         "backtest",
         "testing",
+        "feed/connecting",
         "settings/options",
         "settings/secrets",
         "strategy/loading",
@@ -78,6 +79,7 @@ CATCHES_EVERYTHING = {
     "pipeline/strategy/session.py::StrategySession._decide": "user's code: a failure is counted",
     "pipeline/strategy/session.py::_failure_of": "user's code: the same count",
     "pipeline/strategy/loading.py::_users_code": "user's code: becomes a StrategyLoadError",
+    "pipeline/feed/connecting.py::Attempt._run": "a thread: raised again where it is asked for",
     "pipeline/trader/broker.py::BrokerAdapter._push": "user's code: told, and the ticks go on",
     "pipeline/trader/screen.py::Screen._work": "user's code: told, and the run goes on",
 }

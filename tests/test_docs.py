@@ -18,10 +18,14 @@ import pytest
 from pipeline.channels import line, readers, rundir
 from pipeline.cli import main
 from pipeline.records import TICK
-from pipeline.risk.limits import Code
+from pipeline.risk.limits import _ALL, _CLOSE, _ENTRY, _SIZE, Code
+from pipeline.risk.mandate import TradingState
+from pipeline.risk.reasons import STRATEGY_SIGNAL, TAKE_PROFIT, Reason
 from pipeline.runtime.exit_codes import ExitCode
-from pipeline.settings import Instrument, Settings
+from pipeline.runtime.stopping import KEYBOARD_INTERRUPT, STOP_REQUESTED
+from pipeline.settings import Instrument, RiskSettings, Settings
 from pipeline.strategy.contract import Position, Tick
+from pipeline.strategy.session import FAILED_REASON
 from pipeline.trader.config import FIXED, MOVED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +35,7 @@ PAGES = [
 ]
 WRITTEN = [page for page in PAGES if page.name != "settings.md"]  # that one is generated
 STRATEGY_PAGE = ROOT / "docs" / "writing-a-strategy.md"
+RULES_PAGE = ROOT / "docs" / "risk-rules.md"
 
 RUN_FILES = {
     *(line.TICKS, line.SIGNALS, line.POSITIONS, line.REQUESTS, readers.FILE_NAME, rundir.RUN_LOCK),
@@ -221,6 +226,32 @@ def first_cells(page: Path) -> list[str]:
 @pytest.mark.parametrize("code", Code)
 def test_every_refusal_code_has_its_row(code: Code) -> None:
     assert first_cells(STRATEGY_PAGE).count(code) == 1
+
+
+def test_the_rules_are_on_their_page_in_the_order_of_judging() -> None:
+    judged = [code for code, _ in (*_ALL, *_CLOSE, *_ENTRY, *_SIZE)]
+    assert [cell for cell in first_cells(RULES_PAGE) if cell in list(Code)] == judged
+    assert set(judged) == set(Code)
+
+
+def test_every_reason_of_an_exit_has_its_row() -> None:
+    reasons = {*Reason, f"{TAKE_PROFIT} n", f"{STRATEGY_SIGNAL}…"}
+    cells = first_cells(RULES_PAGE)
+    assert [(reason, cells.count(reason)) for reason in sorted(reasons)] == [
+        (reason, 1) for reason in sorted(reasons)
+    ]
+    assert {KEYBOARD_INTERRUPT, STOP_REQUESTED, FAILED_REASON} <= set(Reason)
+
+
+def test_every_state_of_trading_has_its_row() -> None:
+    assert set(TradingState) <= set(first_cells(RULES_PAGE))
+
+
+def test_every_setting_of_a_rule_is_named_on_their_page() -> None:
+    charged = {"charges", *(name for name in RiskSettings.model_fields if name[-7:] == "percent")}
+    elsewhere = charged | {"commission_per_trade", "when_lapped", "dead_feed_seconds_max"}
+    named = set(re.findall(r"`risk\.(\w+)`", RULES_PAGE.read_text(encoding="utf-8")))
+    assert set(RiskSettings.model_fields) - elsewhere - named == set()
 
 
 @pytest.mark.parametrize("record", [Tick, Position])

@@ -33,7 +33,8 @@ def test_every_setting_has_help_and_one_row(section: str, key: str) -> None:
 def test_a_setting_without_a_default_is_marked_required() -> None:
     row = next(line for line in settings_page().splitlines() if "| `base_sl_points` |" in line)
     assert (
-        row == "| `base_sl_points` | number | ₹ | **required** | Stop-loss below the entry price |"
+        row
+        == "| `base_sl_points` | number | ₹ | **required** | Stop-loss, worse than the entry by |"
     )
 
 

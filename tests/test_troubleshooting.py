@@ -7,17 +7,23 @@ import re
 import threading
 import tomllib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.brokers.kite.session import KiteSession
 from pipeline.channels.locks import OwnerLock
 from pipeline.channels.rundir import RUN_LOCK
+from pipeline.feed.connection import Connection
+from pipeline.settings import FeedSettings, load_secrets
+from pipeline.testing import make_instrument
 from pipeline.trader import BrokerAdapter, LiveTrader
 from pipeline.trader import screen as screen_module
 from pipeline.trader.screen import Screen
 from tests.system.golden import write_day
+from tests.system.listening import Listener, Peer, Script, receive_until
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
@@ -92,9 +98,36 @@ def has_nobody_at_the_address(config: Config, folder: Path) -> None:
         "broker": "smartapi",
         "credentials": "simulator",
         "url": "ws://127.0.0.1:9/nobody",
-        "reconnect_attempts_max": 0,
+        "connect_attempts_max": 1,
     }
     LiveTrader(frozen_config=config).start()
+
+
+def receives_from(script: Script, folder: Path) -> None:
+    """Connect to a server with a login in a file, until something is said."""
+    secrets = folder / "secrets.toml"
+    secrets.touch(mode=0o600)
+    secrets.write_text('api_key = "key"\naccess_token = "token"\n')
+    instruments = [make_instrument(token=str(1 << 8 | 2))]
+    with closing(Listener(script)) as listener:
+        feed = FeedSettings.model_validate(
+            {"broker": "kite", "url": listener.url, "credentials": "file", "secrets_file": secrets}
+        )
+        session = KiteSession(feed, instruments, load_secrets(feed, {}))
+        with closing(Connection(session, feed)) as connection:
+            receive_until(connection, lambda: connection._outage.alarmed)
+
+
+def loses_the_connection(config: Config, folder: Path) -> None:
+    def hang_up(peer: Peer) -> None:
+        peer.upgrade()
+        peer.hang_up()
+
+    receives_from(hang_up, folder)
+
+
+def has_a_token_of_yesterday(config: Config, folder: Path) -> None:
+    receives_from(lambda peer: peer.answer("403 Forbidden"), folder)
 
 
 def has_a_strategy_that_fails(config: Config, folder: Path) -> None:
@@ -201,6 +234,8 @@ CASES: list[Case] = [  # in the order of the page
     asks_for_the_positions,
     runs_twice,
     has_nobody_at_the_address,
+    loses_the_connection,
+    has_a_token_of_yesterday,
     has_a_strategy_that_fails,
     polls_too_early,
     polls_beside_a_callback,

@@ -16,6 +16,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.settings import Secrets
+
 
 class Received(NamedTuple):
     """What one frame meant. A tuple, because one is made for every frame."""
@@ -25,6 +27,7 @@ class Received(NamedTuple):
     duplicates: int = 0  # ticks dropped because they had been seen
     refused: int = 0  # ticks dropped because they cannot be true (price <= 0, short frame, …); text
     # that means nothing
+    skipped: int = 0  # bytes of a binary frame that belong to no tick, taken or duplicate
     notice: str = ""  # what a person should read, secrets removed
 
 
@@ -51,13 +54,20 @@ class MarketSession(Protocol):
     def ping_interval_ns(self) -> int:
         """Return how often ``ping`` is due; of no meaning without one."""
 
+    def log_in(self, secrets: Secrets) -> bool:
+        """Take what a login gave, for the next connect; tell whether it is another login."""
+
     def on_open(self) -> Sequence[str]:
-        """Return the text frames that (re)subscribe everything; called after every connect."""
+        """Return the text frames that (re)subscribe everything; called for every attempt to
+        connect."""
 
     def on_text(self, text: str, now_ns: int) -> Received: ...
 
-    def on_binary(self, data: bytes, now_ns: int) -> Received:
-        """Decode one binary frame that was in hand at ``now_ns`` (CLOCK_MONOTONIC)."""
+    def on_binary(self, data: bytes | memoryview, now_ns: int) -> Received:
+        """Decode one binary frame that was in hand at ``now_ns`` (CLOCK_MONOTONIC).
+
+        ``data`` is the feed's buffer: overwritten after the call, so nothing of it is kept.
+        """
 
 
 class Side(StrEnum):

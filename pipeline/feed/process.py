@@ -19,6 +19,7 @@ from pipeline.brokers.smartapi.session import SmartApiSession
 from pipeline.channels.line import FeedLine
 from pipeline.channels.waiting import PollYielding
 from pipeline.feed.connection import Connection
+from pipeline.feed.hours import SessionHours
 from pipeline.records import ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
@@ -36,6 +37,7 @@ class Source(Protocol):
 
     duplicates: int
     refused: int
+    skipped: int
     outages: int
 
     @property
@@ -51,7 +53,7 @@ class Source(Protocol):
 class RecordedSource:
     """A recorded day, as fast as it is asked for."""
 
-    duplicates = refused = outages = 0
+    duplicates = refused = skipped = outages = 0
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -69,8 +71,11 @@ class RecordedSource:
         pass
 
 
-def open_source(settings: Settings) -> Source:
-    """Return the source that the settings name; nothing is connected yet."""
+def open_source(settings: Settings, *, ever_connected: bool = False) -> Source:
+    """Return the source that the settings name; nothing is connected yet.
+
+    ``ever_connected`` says that the broker's address is known to be right.
+    """
     if settings.feed.broker == "recorded":
         assert settings.feed.recording is not None, "checked when the settings were"
         return RecordedSource(Recording(read_ticks(settings.feed.recording, settings.instruments)))
@@ -80,15 +85,18 @@ def open_source(settings: Settings) -> Source:
         session = KiteSession(feed, settings.instruments, secrets)
     else:
         session = SmartApiSession(feed, settings.instruments, secrets)
-    return Connection(session, feed)
+    # The clock of a day that is played again is not this machine's.
+    has_hours = settings.session.gates and _is_live(settings)
+    hours = SessionHours(settings.session if has_hours else None)
+    return Connection(session, feed, hours, ever_connected=ever_connected)
 
 
 def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     """Run the feed until the source ends or a signal asks to stop."""
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
-        closing(open_source(settings)) as source,
         FeedLine(settings) as line,
+        closing(open_source(settings, ever_connected=line.ticks.published > 0)) as source,
     ):
         line.wait_for_readers()
         _carry(settings.feed, source, line, stop, _Times(is_live=_is_live(settings)))
@@ -129,6 +137,7 @@ def _carry(
             last_price_e4=int(last["price"][0]),
             duplicates=source.duplicates,
             refused=source.refused,
+            skipped=source.skipped,
             outages=source.outages,
             latency=times.stages.row(),
         )

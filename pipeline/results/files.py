@@ -70,7 +70,7 @@ COLUMNS: dict[str, Callable[[Trade], object]] = {
     "exit_reason": lambda t: t.exit_reason,
     "duration_minutes": _duration,
     "return_percent": lambda t: _rounded(t.return_percent, "0.0001"),
-    "side": lambda t: "BUY",  # of the entry; positions are long
+    "side": lambda t: t.side,
     "product": lambda t: t.product,
     "entry_charges": lambda t: money(t.entry_charges),
     "exit_charges": lambda t: money(t.exit_charges),

@@ -1,6 +1,6 @@
 """From trades to figures, each with its formula; n/a, with the reason, where it would say nothing.
 
-A trade is one exit row: a position that was sold in three parts counts three times.
+A trade is one exit row: a position that was closed in three parts counts three times.
 """
 
 from __future__ import annotations
@@ -69,7 +69,11 @@ class Summary:
             Figure("Winning Trades", str(self.wins), "net > 0"),
             Figure("Losing Trades", str(self.losses), "net < 0"),
             Figure("Win Rate %", _percent(self.win_rate, no_trade), "winning trades / trades"),
-            Figure("Gross P&L", money(self.gross_pnl), "Σ (exit − entry) × quantity"),
+            Figure(
+                "Gross P&L",
+                money(self.gross_pnl),
+                "Σ (sale − purchase) × quantity",
+            ),
             Figure("Charges", money(self.charges), "Σ (entry charges + exit charges)"),
             Figure("Net P&L", money(self.net_pnl), "gross − charges"),
             Figure("Final Cash", money(self.initial_capital + self.net_pnl), "initial + Σ net"),

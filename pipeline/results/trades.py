@@ -10,7 +10,7 @@ from decimal import Decimal
 class Trade:
     """One exit of a position. Money in ₹ (exact), prices in 1/10 000 ₹, times in epoch ns.
 
-    A position that is sold in three parts gives three trades; its entry charges are shared
+    A position that is closed in three parts gives three trades; its entry charges are shared
     between them by quantity, and the shares add up exactly. MAE and MFE are the worst and the
     best the position stood at, per share, from entry to this exit, times this row's quantity.
     """
@@ -18,6 +18,7 @@ class Trade:
     trade_id: int
     position_id: int
     symbol: str
+    side: str  # of the entry: BUY or SELL
     product: str
     quantity: int
     entry_ns: int
@@ -49,5 +50,5 @@ class Trade:
 
     @property
     def return_percent(self) -> Decimal:
-        """Net as a percentage of what these shares cost at entry."""
+        """Net as a percentage of these shares' turnover at entry."""
         return self.net_pnl * 1_000_000 / (self.quantity * self.entry_price_e4)

@@ -30,6 +30,15 @@ def rupees(amount_e4: int) -> Decimal:
     return Decimal(amount_e4).scaleb(-_E4_DIGITS)
 
 
+def plain(amount: Decimal) -> str:
+    """Return ``amount`` for a context: without an exponent, without zeros at its end."""
+    return f"{amount.normalize():f}"
+
+
+def plain_e4(amount_e4: int) -> str:
+    return plain(rupees(amount_e4))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levy:
     """What the exchange or the state takes, in percent of turnover."""

@@ -75,7 +75,7 @@ def _money(
             yield f"trade {written.trade_id}: {written}, reckoned {reckoned}"
     if len(trades) != len(session.trades):
         yield f"{len(trades)} trades are written, the fills make {len(session.trades)}"
-    held = {at: shares for at, shares in enumerate(session.held) if shares}
+    held = {at: shares for at, shares in enumerate(session.book.held) if shares}
     bought = session.bought
     if held != bought:
         yield f"shares held by instrument are {held}, the fills make {bought}"

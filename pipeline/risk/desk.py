@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderState, OrderUpdate
 from pipeline.records import SignalRow
-from pipeline.risk.history import HALT, RESUME, Change, Mark
+from pipeline.risk.history import Change, Mark
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.limits import Refusal
+from pipeline.risk.numbering import is_exit_id
 from pipeline.risk.reconciliation import Findings, Reconciliation
 from pipeline.risk.rows import SEQ, TickRow, tick_rows
 from pipeline.risk.session import Heard, RiskSession
@@ -31,7 +32,8 @@ from pipeline.risk.session import Heard, RiskSession
 _TICK_SEQ = SignalRow._fields.index("tick_seq")
 _TOLD = frozenset({OrderState.UNKNOWN, OrderState.REJECTED, OrderState.NEVER_ARRIVED})
 
-RECONCILE, LEDGER = "reconcile", "ledger"  # who halts
+RECONCILE, LEDGER = "reconcile", "ledger"  # obstacles
+OBSTACLE = "obstacle"  # an event: what keeps entries out, or that it is over
 ORDER = "order"  # an event: what is unusual about an order
 OUTSIDE = "outside"  # an event: what is in the account and not ours
 
@@ -112,7 +114,7 @@ class Desk:
     def flatten(self, reason: str) -> None:
         """Close everything at the last prices, and cancel what would open more."""
         for flight in self.session.flights.live:
-            if not self.session.closes(flight.order):
+            if flight.enters:
                 self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
         self._execute(self.session.flatten(reason))
 
@@ -146,7 +148,7 @@ class Desk:
 
     def _without_ledger(self, orders: Sequence[Order]) -> Sequence[Order]:
         """Return the orders that leave all the same, and give up the others."""
-        entries = [order for order in orders if not self.session.closes(order)]
+        entries = [order for order in orders if not is_exit_id(order.order_id)]
         self._ledger.take_back(entries)
         for order in entries:
             self.session.on_update(OrderUpdate(order_id=order.order_id, state=OrderState.REJECTED))
@@ -177,10 +179,10 @@ class Desk:
 
     def _write(self, heard: Heard, text: str) -> None:
         """Put what an update changed, the fill first: a change has the totals behind it."""
-        if heard.fill is not None:
-            self._ledger.put(heard.fill)
-        if heard.trade is not None:
-            self._ledger.put(heard.trade)
+        for fill, trade in zip(heard.fills, heard.trades, strict=True):
+            self._ledger.put(fill)
+            if trade is not None:
+                self._ledger.put(trade)
         standing = heard.standing
         self._ledger.put(
             Change(
@@ -213,7 +215,7 @@ class Desk:
     def start(self, now_ns: int) -> None:
         """Refuse entries until the broker's book agrees with what was restored, and ask for it."""
         self._reconciliation.restore(self._ledger.outside())
-        self.session.halt(RECONCILE, "the broker's book has not come yet")
+        self.session.obstacles[RECONCILE] = "the broker's book has not come yet"
         self.look(now_ns)
 
     def _on_book(self, book: BrokerBook) -> None:
@@ -221,7 +223,7 @@ class Desk:
             self._on_update(update)
         self._book = book
         session = self.session
-        findings = self._reconciliation.judge(book, session.flights, session.held)
+        findings = self._reconciliation.judge(book, session.flights, session.book.held)
         for flight in findings.never_arrived:
             self._on_update(_never_arrived(flight.order.order_id, flight.absent))
         session.numbering.avoid(findings.strangers)
@@ -229,9 +231,9 @@ class Desk:
         self._doubtful = findings.doubtful
         unexplained = "; ".join(findings.unexplained)
         if unexplained:
-            self.halt(RECONCILE, unexplained)
+            self._obstruct(RECONCILE, unexplained)
         elif not findings.doubtful:
-            self.resume(RECONCILE)
+            self._clear(RECONCILE)
 
     def _tell_of(self, findings: Findings) -> None:
         for outside in findings.outside:
@@ -242,23 +244,22 @@ class Desk:
     def accept_differences(self) -> None:
         """Take what the newest book has and we do not as not ours, because a person said so."""
         if self._book is not None:
-            for outside in self._reconciliation.accept(self._book, self.session.held):
+            for outside in self._reconciliation.accept(self._book, self.session.book.held):
                 self._ledger.put(outside)
             self._commit()
 
-    # Halting ----------------------------------------------------------------------------------
+    # Obstacles --------------------------------------------------------------------------------
 
-    def halt(self, who: str, why: str) -> None:
-        """Refuse entries until ``who`` resumes; told, and known after a restart."""
-        if self.session.halts(who) != why:
-            self.session.halt(who, why)
-            self._tell(HALT, f"{who}: {why}")
+    def _obstruct(self, what: str, why: str) -> None:
+        """Refuse entries until ``what`` is over."""
+        obstacles = self.session.obstacles
+        if what not in obstacles or obstacles[what] != why:
+            obstacles[what] = why
+            self._tell(OBSTACLE, f"no entries: {what}: {why}")
 
-    def resume(self, who: str) -> None:
-        """Lift the halt of ``who``; those of others stand."""
-        if self.session.halts(who):
-            self.session.resume(who)
-            self._tell(RESUME, f"{who}: entries are allowed again")
+    def _clear(self, what: str) -> None:
+        if self.session.obstacles.pop(what, ""):
+            self._tell(OBSTACLE, f"over: {what}")
 
     # Writing ----------------------------------------------------------------------------------
 
@@ -271,13 +272,20 @@ class Desk:
                     self._ledger.put(mark)
             self._marked = marks
 
+    def write_events(self) -> None:
+        """Write what the session did that a person should know of: halts and their end."""
+        events, self.session.events = self.session.events, []
+        for event in events:
+            self._ledger.put(event)
+
     def _commit(self) -> bool:
-        """Make what waits durable; halt entries for as long as that fails."""
+        """Make what waits durable; take no entries for as long as that fails."""
+        self.write_events()
         written = self._ledger.try_commit()
         if not written:
-            self.halt(LEDGER, self._ledger.failed)
-        elif self.session.halts(LEDGER):
-            self.resume(LEDGER)
+            self._obstruct(LEDGER, self._ledger.failed)
+        elif self.session.obstacles:
+            self._clear(LEDGER)
         return written
 
     def __repr__(self) -> str:

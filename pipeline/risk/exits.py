@@ -1,15 +1,21 @@
-"""When a long position is sold: stop, trailing stop, targets and the end of the session.
+"""When a position is closed by rule: stops, targets, age and the end of the session.
 
 On every tick, from the entry tick on, in this order:
 
-    past the flat time              everything      Session End
-    price <= entry − base stop      everything      Stop Loss
-    price <= high − distance        everything      Trailing Stop    once armed
-    price >= entry + target n       its part        Take Profit n    every target not yet reached
+    past the flat time                 everything    Session End
+    level <= entry − base stop         everything    Stop Loss
+    level <= entry + breakeven stop    everything    Breakeven Stop    once its gain was there
+    level <= best − distance           everything    Trailing Stop     once armed
+    as old as the time limit           everything    Time Limit
+    level >= entry + target n          its part      Take Profit n     every target not yet reached
 
-The trailing stop arms when the price stands ``activation`` above the entry. All prices are
-integers (e4). Most ticks change nothing: between ``quiet_low_e4`` and ``quiet_high_e4`` no rule
-can fire, no extreme can move, and the caller need not call ``exits_due`` at all.
+A *level* is a price of a long position and the negative price of a short one, so that up is good
+and every rule is written once. The trailing stop arms when the level stands ``activation`` above
+the entry, the breakeven stop at its own gain; neither is ever disarmed.
+
+All prices are integers (e4). Most ticks change nothing: with the price from ``quiet_low_e4`` to
+``quiet_high_e4`` and the time before ``due_ns`` no rule can fire, no extreme can move, and the
+caller need not call ``exits_due`` at all.
 """
 
 from __future__ import annotations
@@ -19,19 +25,17 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from pipeline.records import ExitKind
+from pipeline.risk.reasons import TAKE_PROFIT, Reason
 from pipeline.settings import RiskSettings, e4
 
-STOP_LOSS = "Stop Loss"
-TRAILING_STOP = "Trailing Stop"
-TAKE_PROFIT = "Take Profit"
-SESSION_END = "Session End"
+NEVER_NS = (1 << 63) - 1  # a time that no tick reaches
+ANY_E4 = (1 << 63) - 1  # a level that no price reaches
 
-NEVER_NS = (1 << 63) - 1  # a flat time that no tick reaches
+_MINUTE_NS = 60 * 1_000_000_000
 
 
 class Exit(NamedTuple):
-    """One order's worth of exit."""
+    """One decision's worth of exit."""
 
     reason: str
     lots: int
@@ -43,7 +47,7 @@ NO_EXITS: tuple[Exit, ...] = ()
 class Target(NamedTuple):
     reason: str
     points_e4: int
-    part: Decimal  # of the initial lots; the last target sells what is left
+    part: Decimal  # of the initial lots; the last target closes what is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,14 @@ class ExitRules:
     activation_e4: int
     distance_e4: int
     targets: tuple[Target, ...]
+    breakeven_gain_e4: int = ANY_E4
+    breakeven_stop_e4: int = 0
+    age_ns_max: int = NEVER_NS
 
     @classmethod
     def of(cls, risk: RiskSettings) -> ExitRules:
         levels = zip(risk.tp_points, risk.tp_percents, strict=True)
+        gain, minutes = risk.breakeven_gain_points, risk.time_limit_minutes
         return cls(
             base_stop_e4=e4(risk.base_sl_points),
             trailing=risk.use_trail_stop,
@@ -68,83 +76,140 @@ class ExitRules:
                 Target(f"{TAKE_PROFIT} {n}", e4(points), part)
                 for n, (points, part) in enumerate(levels, start=1)
             ),
+            breakeven_gain_e4=ANY_E4 if gain is None else e4(gain),
+            breakeven_stop_e4=e4(risk.breakeven_stop_points),
+            age_ns_max=NEVER_NS if minutes is None else minutes * _MINUTE_NS,
         )
 
 
 @dataclass(slots=True)
 class ExitWatch:
-    """What the rules remember of one long position."""
+    """What the rules remember of one position."""
 
     rules: ExitRules
     entry_e4: int
     lots: int  # at entry
-    flat_ns: int = NEVER_NS  # exchange time from which everything is sold
+    flat_ns: int = NEVER_NS  # exchange time from which everything is closed
+    sign: int = 1  # 1 long, -1 short
+    entry_ns: int = 0
     targets_reached: int = 0
-    armed: bool = False
-    high_e4: int = field(init=False)  # best price since entry, the entry's included
-    low_e4: int = field(init=False)
-    stop_e4: int = field(init=False)  # the stop in force: base or trailing
+    armed: bool = False  # the trailing stop
+    even: bool = False  # the breakeven stop
+    best: int = field(init=False)  # levels since entry, the entry's included
+    worst: int = field(init=False)
+    stop: int = field(init=False)  # the highest stop in force
     quiet_low_e4: int = field(init=False)
     quiet_high_e4: int = field(init=False)
+    due_ns: int = field(init=False)  # exchange time from which a rule of time fires
+    _bound_low: int = -ANY_E4
+    _bound_high: int = ANY_E4
 
     def __post_init__(self) -> None:
-        self.high_e4 = self.low_e4 = self.entry_e4
+        self.best = self.worst = self.sign * self.entry_e4
+        self.due_ns = min(self.flat_ns, self.limit_ns)
         self.refresh()
+
+    @property
+    def limit_ns(self) -> int:
+        """Exchange time at which the position is too old."""
+        return self.entry_ns + self.rules.age_ns_max
+
+    @property
+    def low_e4(self) -> int:
+        """The lowest price since entry."""
+        return self.worst if self.sign > 0 else -self.best
+
+    @property
+    def high_e4(self) -> int:
+        """The highest price since entry."""
+        return self.best if self.sign > 0 else -self.worst
+
+    @property
+    def stop_e4(self) -> int:
+        """The price of the stop in force."""
+        return self.sign * self.stop
 
     def refresh(self) -> None:
         """Derive the stop in force and the quiet band from the rest."""
-        rules = self.rules
-        stop_e4 = self.entry_e4 - rules.base_stop_e4
-        quiet_high_e4 = self.high_e4
+        rules, entry = self.rules, self.sign * self.entry_e4
+        stop, calm = entry - rules.base_stop_e4, self.best
+        if self.even:
+            stop = max(stop, entry + rules.breakeven_stop_e4)
+        else:
+            calm = min(calm, entry + rules.breakeven_gain_e4 - 1)
         if self.armed:
-            stop_e4 = max(stop_e4, self.high_e4 - rules.distance_e4)
+            stop = max(stop, self.best - rules.distance_e4)
         elif rules.trailing:
-            quiet_high_e4 = min(quiet_high_e4, self.entry_e4 + rules.activation_e4 - 1)
-        self.stop_e4 = stop_e4
-        self.quiet_low_e4 = max(self.low_e4, stop_e4 + 1)
-        self.quiet_high_e4 = quiet_high_e4
+            calm = min(calm, entry + rules.activation_e4 - 1)
+        if self.targets_reached < len(rules.targets):
+            calm = min(calm, entry + rules.targets[self.targets_reached].points_e4 - 1)
+        self.stop = stop
+        low = max(self.worst, stop + 1, self._bound_low)
+        high = min(calm, self._bound_high)
+        self.quiet_low_e4, self.quiet_high_e4 = (low, high) if self.sign > 0 else (-high, -low)
+
+    def bound(self, low: int, high: int) -> None:
+        """Let the band be quiet between these levels at most: somebody else watches them."""
+        self._bound_low, self._bound_high = low, high
+        self.refresh()
+
+    def unsettle(self) -> None:
+        """Let no price be quiet until the next ``bound``."""
+        self.bound(ANY_E4, -ANY_E4)
 
     def take(self, price_e4: int) -> None:
-        """Take a price the position stood at: extremes, and the arming of the trailing stop."""
-        if price_e4 > self.high_e4:
-            self.high_e4 = price_e4
-        elif price_e4 < self.low_e4:
-            self.low_e4 = price_e4
-        if not self.armed:
-            gain_e4 = price_e4 - self.entry_e4
-            self.armed = self.rules.trailing and gain_e4 >= self.rules.activation_e4
+        """Take a price the position stood at: extremes, and the arming of stops."""
+        level = self.sign * price_e4
+        if level > self.best:
+            self.best = level
+        elif level < self.worst:
+            self.worst = level
+        gain_e4 = level - self.sign * self.entry_e4
+        self.armed |= self.rules.trailing and gain_e4 >= self.rules.activation_e4
+        self.even |= gain_e4 >= self.rules.breakeven_gain_e4
         self.refresh()
 
     def restart(self, entry_e4: int, lots: int) -> None:
         """Measure from another entry price: the entry order filled further."""
         self.entry_e4, self.lots = entry_e4, lots
-        self.high_e4 = max(self.high_e4, entry_e4)
-        self.low_e4 = min(self.low_e4, entry_e4)
+        self.best = max(self.best, self.sign * entry_e4)
+        self.worst = min(self.worst, self.sign * entry_e4)
         self.refresh()
 
 
 def exits_due(watch: ExitWatch, price_e4: int, now_ns: int, lots_left: int) -> Sequence[Exit]:
     """Take one tick and return the exits it causes, at most ``lots_left`` lots together."""
     watch.take(price_e4)
-    reason = _reason_to_leave(watch, price_e4, now_ns)
+    level = watch.sign * price_e4
+    reason = _reason_to_leave(watch, level, now_ns)
     if reason:
         return (Exit(reason, lots_left),) if lots_left else NO_EXITS
-    return _targets_due(watch, price_e4, lots_left)
+    return _targets_due(watch, level, lots_left)
 
 
-def _reason_to_leave(watch: ExitWatch, price_e4: int, now_ns: int) -> str:
+def _reason_to_leave(watch: ExitWatch, level: int, now_ns: int) -> str:
     if now_ns >= watch.flat_ns:
-        return SESSION_END
-    if price_e4 <= watch.entry_e4 - watch.rules.base_stop_e4:
-        return STOP_LOSS
-    return TRAILING_STOP if watch.armed and price_e4 <= watch.stop_e4 else ""
+        return Reason.SESSION_END
+    if level <= watch.stop:
+        return _stop_hit(watch, level)
+    return Reason.TIME_LIMIT if now_ns >= watch.limit_ns else ""
 
 
-def _targets_due(watch: ExitWatch, price_e4: int, lots_left: int) -> Sequence[Exit]:
-    targets = watch.rules.targets
+def _stop_hit(watch: ExitWatch, level: int) -> str:
+    """Return which of the stops ``level`` is at or below, the widest first."""
+    entry, rules = watch.sign * watch.entry_e4, watch.rules
+    if level <= entry - rules.base_stop_e4:
+        return Reason.STOP_LOSS
+    if watch.even and level <= entry + rules.breakeven_stop_e4:
+        return Reason.BREAKEVEN_STOP
+    return Reason.TRAILING_STOP
+
+
+def _targets_due(watch: ExitWatch, level: int, lots_left: int) -> Sequence[Exit]:
+    entry, targets, before = watch.sign * watch.entry_e4, watch.rules.targets, watch.targets_reached
     exits: list[Exit] = []
-    for target in targets[watch.targets_reached :]:
-        if price_e4 < watch.entry_e4 + target.points_e4:
+    for target in targets[before:]:
+        if level < entry + target.points_e4:
             break
         watch.targets_reached += 1
         last = watch.targets_reached == len(targets)
@@ -153,24 +218,6 @@ def _targets_due(watch: ExitWatch, price_e4: int, lots_left: int) -> Sequence[Ex
         lots_left -= lots
         if lots:
             exits.append(Exit(target.reason, lots))
+    if watch.targets_reached != before:
+        watch.refresh()
     return exits or NO_EXITS
-
-
-_KINDS = {
-    STOP_LOSS: ExitKind.STOP_LOSS,
-    TRAILING_STOP: ExitKind.TRAILING_STOP,
-    SESSION_END: ExitKind.SESSION_END,
-}
-
-
-def kind_of(reason: str) -> ExitKind:
-    """Return the kind that the positions cell shows for an exit reason."""
-    if target_number(reason):
-        return ExitKind.TAKE_PROFIT
-    return _KINDS[reason] if reason in _KINDS else ExitKind.OTHER
-
-
-def target_number(reason: str) -> int:
-    """Return n of "Take Profit n", 0 for every other reason."""
-    word, _, number = reason.rpartition(" ")
-    return int(number) if word == TAKE_PROFIT and number.isascii() and number.isdigit() else 0

@@ -66,5 +66,4 @@ class Event:
 
 Record = Order | Sent | Change | Fill | Mark | Outside | Event
 
-HALT, RESUME = "halt", "resume"  # events whose text is "who: why"
 START = "start"  # an event: from here on seqs are those of another run

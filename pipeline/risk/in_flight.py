@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pipeline.brokers.contract import Fill, Order, OrderState, Side
+from pipeline.brokers.contract import Fill, Order, OrderState
 from pipeline.risk.charges import rupees
+from pipeline.risk.numbering import is_exit_id
 from pipeline.risk.order_states import LIVE, UNPROVEN, Standing
 from pipeline.risk.positions import NO_DELAYS, Delays, Position
 
@@ -26,6 +27,11 @@ class Flight:
     def left(self) -> int:
         """Return the shares that may still be filled."""
         return self.standing.left
+
+    @property
+    def enters(self) -> bool:
+        """Return whether it opens a position or adds to one."""
+        return not is_exit_id(self.order.order_id)
 
 
 class InFlight:
@@ -95,13 +101,17 @@ class InFlight:
         return position.open - leaving
 
     def entering(self, instrument: int) -> int:
-        """Return the shares of ``instrument`` that are being bought."""
-        return sum(f.left for f in self._of(instrument) if f.order.side is Side.BUY)
+        """Return the shares of ``instrument`` that are on their way in."""
+        return sum(f.left for f in self._of(instrument) if f.enters)
+
+    def instruments_entering(self) -> set[int]:
+        """Return the instruments of which shares are on their way in."""
+        return {f.order.instrument for f in self._live.values() if f.enters}
 
     def reserved(self) -> Decimal:
-        """Return the cash in ₹ that buying orders will take, charges apart."""
-        buying = (f for f in self._live.values() if f.order.side is Side.BUY)
-        return rupees(sum(f.left * f.order.price_e4 for f in buying))
+        """Return the cash in ₹ that entries will take at the worst, charges apart."""
+        entries = (f for f in self._live.values() if f.enters)
+        return rupees(sum(f.left * max(f.order.price_e4, f.order.limit_e4) for f in entries))
 
     def _of(self, instrument: int) -> Iterator[Flight]:
         return (f for f in self._live.values() if f.order.instrument == instrument)

@@ -162,7 +162,7 @@ class Ledger:
 
     # Writing ----------------------------------------------------------------------------------
 
-    def put(self, record: Order | Change | Fill | Trade | Mark | Outside) -> None:
+    def put(self, record: Order | Change | Fill | Trade | Mark | Outside | Event) -> None:
         """Have ``record`` written with the next ``commit``.
 
         Raises TickpipeError for an order whose id was used before.

@@ -7,7 +7,7 @@ cash = initial capital + Σ net of all trades whenever nothing is held.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pipeline.brokers.contract import Fill, Order, Side
@@ -84,6 +84,15 @@ class Position:
         """The entry price; over several entry fills their mean, rounded down."""
         return self.cost_e4 // self.entered
 
+    @property
+    def blocked(self) -> Decimal:
+        """What the open shares of a short position keep from being spent, in ₹.
+
+        Their proceeds, and as much again as a margin: a short position ties up as much of the
+        cash there was as a long one of the same turnover.
+        """
+        return NOTHING if self.sign > 0 else 2 * rupees(self.cost_e4 - self.cost_shared_e4)
+
     def add(self, fill: Fill, cost: Decimal) -> None:
         self.entered += fill.quantity
         self.cost_e4 += fill.turnover_e4
@@ -135,6 +144,11 @@ class Book:
         """What is open, by index into settings.instruments."""
         return self._open
 
+    @property
+    def held(self) -> list[int]:
+        """Shares held by instrument; long > 0."""
+        return [0 if each is None else each.quantity for each in self._open]
+
     def open_positions(self) -> list[Position]:
         return [position for position in self._open if position is not None]
 
@@ -142,6 +156,11 @@ class Book:
     def is_flat(self) -> bool:
         """True when nothing is held."""
         return not any(self._open)
+
+    @property
+    def free_cash(self) -> Decimal:
+        """The cash in ₹ that entries may spend."""
+        return self.cash - sum((p.blocked for p in self.open_positions()), NOTHING)
 
     def is_exit(self, order: Order) -> bool:
         """Tell whether a fill of ``order`` closes shares that are held."""
@@ -188,6 +207,7 @@ class Book:
             trade_id=self.trade_count,
             position_id=position.position_id,
             symbol=instrument.symbol,
+            side=str(position.side),
             product=instrument.product_type,
             quantity=fill.quantity,
             entry_ns=position.entry_ns,
@@ -237,3 +257,17 @@ def _filled_too_much(order: Order, fill: Fill, held: int) -> TickpipeError:
             cure="compare the ledger with the broker's order book before trading again",
         )
     )
+
+
+def split(fill: Fill, shares: int) -> tuple[Fill, Fill]:
+    """Return ``fill`` as two, of ``shares`` and of the rest; nothing of its money is lost."""
+    turnover_e4 = fill.turnover_e4 * shares // fill.quantity
+    slippage_e4 = fill.slippage_e4 * shares // fill.quantity
+    first = replace(fill, quantity=shares, turnover_e4=turnover_e4, slippage_e4=slippage_e4)
+    rest = replace(
+        fill,
+        quantity=fill.quantity - shares,
+        turnover_e4=fill.turnover_e4 - turnover_e4,
+        slippage_e4=fill.slippage_e4 - slippage_e4,
+    )
+    return first, rest

@@ -22,10 +22,10 @@ from pipeline.results.files import write_results
 from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
 from pipeline.risk.desk import Desk
-from pipeline.risk.exits import SESSION_END
 from pipeline.risk.files import rulebook_for
-from pipeline.risk.history import HALT, RESUME, START, Event
+from pipeline.risk.history import START, Event
 from pipeline.risk.ledger import Ledger, ledger_path
+from pipeline.risk.reasons import Reason
 from pipeline.risk.restoring import catch_up, restore
 from pipeline.risk.session import RiskSession
 from pipeline.runtime import boundary, duty_cycle
@@ -37,12 +37,10 @@ from pipeline.settings import Settings
 log = logging.getLogger("risk")
 
 READ_MAX = 1_024
-STALE_FEED = "stale_feed"
-ORPHANED = "Risk Management"
-ERROR = "Error Occurred"
+GAP = "gap"  # an event: ticks that are missing
 RESTART = "restart"  # an event: another risk of this run died, and this one goes on
 CLOSE = "close"  # an event: the user's program asked; its text begins with the request's number
-_LEVELS = {START: logging.INFO, CLOSE: logging.INFO, RESUME: logging.INFO, HALT: logging.ERROR}
+_LEVELS = {START: logging.INFO, CLOSE: logging.INFO}
 NO_SIGNALS = np.zeros(0, SIGNAL)
 FILLS_PART = 0.5  # of run.stop_seconds_max; the rest is for the results
 FILLS_LOOK_SECONDS = 0.005
@@ -61,7 +59,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     ):
         ledger.settings_used(settings_rows(settings))
         shell = _Shell(settings, ledger, line)
-        reason = ERROR
+        reason: str = Reason.ERROR
         try:
             duty_cycle.run(
                 shell.work,
@@ -90,11 +88,11 @@ class _Shell:
         )
         self._handled = self._stages[Stage.FEED_TO_RISK]
         self._arrived = self._stages[Stage.SIGNAL_TO_RISK]
-        paper = PaperGateway.of(settings, self._session.quote, self._now_ns)
-        self._gateway = StampingGateway(paper, ledger, self._stages)
+        self._paper = PaperGateway.of(settings, self._session.quote, self._now_ns)
+        self._gateway = StampingGateway(self._paper, ledger, self._stages)
         self._desk = Desk(self._session, ledger, self._gateway, self._tell, monotonic_ns)
         self._watch = Watch(settings.run_directory)
-        self._ticks = self._feed_restarts = 0
+        self._ticks = self._feed_restarts = self._gaps = self._gaps_ns = 0
         self._shown_version = -1
         self._silence_ns_max = int(settings.risk.silent_feed_seconds_max * 1e9)
         # A feed that nobody starts again is dead at the first look.
@@ -104,14 +102,14 @@ class _Shell:
         orphan_s = settings.recovery.orphan_seconds_max
         self._orphan_ns_max = None if orphan_s is None else int(orphan_s * 1e9)
         self.feed_died = False
-        self._recover(paper)
+        self._recover()
         self._show_positions()
 
     def _now_ns(self) -> int:
         """Return the time by which orders are filled: in lockstep that of the tick."""
         return self._last_tick_ns if self._line.lockstep else monotonic_ns()
 
-    def _recover(self, paper: PaperGateway) -> None:
+    def _recover(self) -> None:
         """Stand where the ledger says that this run stood, and ask what the broker says.
 
         Where another risk of this run died, handle the ticks that it did not come to.
@@ -120,7 +118,7 @@ class _Shell:
         restored = restore(session, self._ledger.history(), monotonic_ns())
         for flight in session.flights.all:
             standing = flight.standing
-            paper.restore(flight.order, standing.state, standing.filled, standing.turnover_e4)
+            self._paper.restore(flight.order, standing.state, standing.filled, standing.turnover_e4)
         line.requests_done = _requests_done(self._ledger.events())
         missed = line.missed(restored.oldest)
         if line.handled_before:
@@ -169,7 +167,7 @@ class _Shell:
         gap = self._line.follow()
         if gap is not None:
             self._feed_restarts += 1
-            self._tell("gap", f"another feed took over; {gap.lost} ticks are lost")
+            self._tell(GAP, f"another feed took over; {gap.lost} ticks are lost")
 
     def _hear(self) -> None:
         if self._session.awaits_fills:
@@ -221,7 +219,7 @@ class _Shell:
         silent = not self._line.lockstep and silence_ns > self._silence_ns_max
         if silent and self._last_tick_ns and not self._session.is_flat:
             log.error("no tick for %.0f s: closing every position", silence_ns / 1e9)
-            self._desk.flatten(STALE_FEED)
+            self._desk.flatten(Reason.STALE_FEED)
             self._show_positions()
 
     def _close_when_orphaned(self) -> None:
@@ -234,7 +232,7 @@ class _Shell:
             return
         if now_ns - self._strategy_seen_ns >= self._orphan_ns_max:
             log.error("the strategy is dead: closing every position")
-            self._desk.flatten(ORPHANED)
+            self._desk.flatten(Reason.RISK_MANAGEMENT)
             self._show_positions()
 
     def _close_when_asked(self) -> None:
@@ -250,7 +248,11 @@ class _Shell:
         if stop.requested:
             self._catch_up()
             return stop.reason
-        return STALE_FEED if self.feed_died or self._line.ticks.abandoned else SESSION_END
+        return (
+            Reason.STALE_FEED
+            if self.feed_died or self._line.ticks.abandoned
+            else Reason.SESSION_END
+        )
 
     def _catch_up(self) -> None:
         """Handle what was there already: the last price, and a CLOSE that the strategy sent
@@ -262,6 +264,9 @@ class _Shell:
     def leave(self, reason: str, started: datetime) -> None:
         """Close what is open and export the results, once, whatever brought us here."""
         try:
+            if self._line.lockstep:
+                self._paper.hurry()  # its clock is the tick's, and stands still
+                self._desk.hear()
             self._desk.flatten(reason)
             self._wait_for_fills(reason)
         finally:
@@ -306,6 +311,7 @@ class _Shell:
             ("Data Source", source),
             ("Ticks", str(self._ticks)),
             ("Feed Restarts", str(self._feed_restarts)),
+            ("Gaps", f"{self._gaps}, together {self._gaps_ns / 1e9:.1f} s"),
             ("Laps", f"risk {line.ticks.lapped}, strategy {line.strategy_lapped}"),
             ("Ticks Lost", f"risk {line.ticks.lost}, strategy {line.strategy_lost}"),
             ("Signals", str(statistics.signals)),

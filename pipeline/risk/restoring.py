@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Fill, Order
-from pipeline.risk.history import HALT, RESUME, START, Change, Event, Mark, Outside, Record, Sent
+from pipeline.risk.history import START, Change, Event, Mark, Outside, Record, Sent
 from pipeline.risk.in_flight import Flight
+from pipeline.risk.mandate import STATE, Mandate
+from pipeline.risk.numbering import is_exit_id
 from pipeline.risk.order_states import Standing
 from pipeline.risk.positions import Delays
 from pipeline.risk.rows import INSTRUMENT, tick_of, tick_rows
@@ -71,7 +73,7 @@ def catch_up(session: RiskSession, ticks: NDArray[np.void], restored: Restored) 
 
 def _order(session: RiskSession, order: Order) -> None:
     session.take_price(tick_of(order))
-    session.numbering.count(order, is_exit=session.closes(order))
+    session.numbering.count(order, is_exit=is_exit_id(order.order_id))
     session.flights.add(order, Delays.noted(order))
 
 
@@ -103,11 +105,8 @@ def _mark(session: RiskSession, mark: Mark) -> None:
 
 
 def _event(session: RiskSession, event: Event) -> None:
-    who, _, why = event.text.partition(": ")
-    if event.kind == HALT:
-        session.halt(who, why)
-    elif event.kind == RESUME:
-        session.resume(who)
+    if event.kind == STATE:
+        session.mandate = session.mandate.asked(Mandate.parse(event.text))
 
 
 def _nothing(session: RiskSession, record: Sent | Outside) -> None:

@@ -6,6 +6,7 @@ counts as in flight until it is filled, so no tick and no signal asks for the sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,43 +16,24 @@ from numpy.typing import NDArray
 from pipeline.brokers.contract import Fill, Order, OrderUpdate, Quote, Side
 from pipeline.records import PRICE_SCALE, Action, ExitKind, SignalRow, positions_dtype
 from pipeline.results.trades import Trade
-from pipeline.risk.exits import ExitRules, ExitWatch, exits_due, kind_of
-from pipeline.risk.history import Mark
-from pipeline.risk.hours import hours_of
+from pipeline.risk.drafting import NO_CAUSE, Cause, Decision, Drafting
+from pipeline.risk.exits import ExitWatch, exits_due
+from pipeline.risk.history import Event, Mark
 from pipeline.risk.in_flight import InFlight
-from pipeline.risk.limits import Facts, Limits, Refusal
+from pipeline.risk.limits import Facts, Limits, Refusal, side_of
+from pipeline.risk.losses import Breach, CoolDown
+from pipeline.risk.mandate import STATE, Mandate, TradingState
 from pipeline.risk.numbering import Numbering
 from pipeline.risk.order_states import News, Standing, hear
-from pipeline.risk.positions import NO_DELAYS, Book, Delays, Position
-from pipeline.risk.rows import (
-    ASK,
-    BID,
-    EVENT,
-    INSTRUMENT,
-    NO_TICK,
-    PRICE,
-    RECEIVED,
-    SEQ,
-    TickRow,
-)
+from pipeline.risk.positions import NO_DELAYS, Book, Delays, Position, split
+from pipeline.risk.reasons import STRATEGY_SIGNAL, Reason, kind_of
+from pipeline.risk.rows import ASK, BID, EVENT, INSTRUMENT, NO_TICK, PRICE, RECEIVED, SEQ, TickRow
 from pipeline.risk.rulebook import NO_RULES, Rulebook
 from pipeline.risk.tariffs import tariffs_of
+from pipeline.risk.watches import Watches
 from pipeline.settings import Settings
 
 NO_ORDERS: tuple[Order, ...] = ()
-
-STRATEGY_SIGNAL = "Strategy Signal: "
-STRATEGY_FAILED = "NaN Threshold Exceeded"  # a CLOSE for this reason is shown without the prefix
-
-
-class Cause(NamedTuple):
-    """When what caused an order happened (CLOCK_MONOTONIC); 0 = nothing of the kind did."""
-
-    ts_recv_ns: int = 0  # the feed had the tick
-    ts_signal_ns: int = 0  # the strategy had decided
-
-
-NO_CAUSE = Cause()
 
 
 class Heard(NamedTuple):
@@ -59,8 +41,8 @@ class Heard(NamedTuple):
 
     order: Order
     standing: Standing
-    fill: Fill | None = None
-    trade: Trade | None = None
+    fills: Sequence[Fill] = ()
+    trades: Sequence[Trade | None] = ()  # of each fill; None where it entered
     report: str = ""  # what a person must know; "" = nothing unusual
 
 
@@ -90,20 +72,23 @@ class RiskSession:
             settings.capital.initial_capital,
             tariffs_of(settings, rulebook),
         )
-        self._halts: dict[str, str] = {}  # who refuses entries, and why
+        self.mandate = Mandate()
+        self.obstacles: dict[str, str] = {}  # what keeps entries out until it is over, and why
+        self.events: list[Event] = []  # for the ledger; who writes them takes them away
         self.version = 0  # grows whenever positions_row() differs in more than as_of_seq
         self.instruments = settings.instruments
         self.recovery = settings.recovery
         self._lot_sizes = [instrument.lot_size for instrument in settings.instruments]
         self._limits = Limits(settings, rulebook)
-        self._hours = hours_of(settings, rulebook)
-        self._rules = ExitRules.of(settings.risk)
         self._in_flight = InFlight()
         self.numbering = Numbering(count)
+        self._drafting = Drafting(settings, rulebook, self.numbering)
+        self._cool_down = CoolDown(settings.risk)
         self._newest = NO_TICK
         self.judged_seq = 0  # the last tick whose exits were judged
         self._last: list[TickRow] = [NO_TICK] * count
-        self._watches: list[ExitWatch | None] = [None] * count
+        self._watches = Watches(settings, rulebook)
+        self._watch_of = self._watches.of
         self._closed = [(0, int(ExitKind.NONE))] * count  # position id, kind of its last exit
         self._row_dtype = positions_dtype(count)
         self._as_of_signal = self._signals = self._refused = 0
@@ -114,24 +99,12 @@ class RiskSession:
         self.judged_seq = row[SEQ]
         instrument = row[INSTRUMENT]
         self._last[instrument] = row
-        watch = self._watches[instrument]
-        if watch is None:
+        if row[EVENT] >= self._watches.due_ns:
+            return self._exits_of_all(row)
+        watch = self._watch_of[instrument]
+        if watch is None or watch.quiet_low_e4 <= row[PRICE] <= watch.quiet_high_e4:
             return NO_ORDERS
-        if watch.quiet_low_e4 <= row[PRICE] <= watch.quiet_high_e4 and row[EVENT] < watch.flat_ns:
-            return NO_ORDERS
-        return self._exits(watch, row)
-
-    def remember(self, row: TickRow, *, after_seq: int) -> None:
-        """Take a tick that was handled before a restart; a mark has those up to ``after_seq``."""
-        self.take_price(row)
-        watch = self._watches[row[INSTRUMENT]]
-        if watch is not None and row[SEQ] > after_seq:
-            watch.take(row[PRICE])
-
-    def skip_signals(self, seq: int) -> None:
-        """Count the signals up to ``seq`` as handled: a risk that died had taken them."""
-        self._as_of_signal = seq
-        self.version += 1
+        return self._exits_of(row)
 
     def take_price(self, row: TickRow) -> None:
         """Take the price of a tick whose signals are handled before its exits."""
@@ -160,12 +133,22 @@ class RiskSession:
         news = hear(flight.standing, update)
         if news.standing == flight.standing and not news.report:
             return None
-        fill = trade = None
+        heard = Heard(flight.order, news.standing, report=news.report)
         if news.quantity:
-            fill = self._fill_of(flight.order, news, update.ts_event_ns)
-            trade = self.on_fill(flight.order, fill)
+            fills = self._fills_of(flight.order, news, update.ts_event_ns)
+            heard = heard._replace(
+                fills=fills, trades=[self.on_fill(flight.order, fill) for fill in fills]
+            )
         self._in_flight.put(flight, news.standing)
-        return Heard(flight.order, news.standing, fill, trade, news.report)
+        return heard
+
+    def _fills_of(self, order: Order, news: News, ts_event_ns: int) -> Sequence[Fill]:
+        """Return the fill of what is new; two where it closes more than is held."""
+        whole = self._fill_of(order, news, ts_event_ns)
+        position = self.book.position(order.instrument)
+        if position is None or position.side is order.side or whole.quantity <= position.open:
+            return [whole]
+        return split(whole, position.open)
 
     def _fill_of(self, order: Order, news: News, ts_event_ns: int) -> Fill:
         worse_e4 = news.turnover_e4 - news.quantity * order.price_e4
@@ -183,28 +166,75 @@ class RiskSession:
         Raises TickpipeError when more is closed than is held.
         """
         self.version += 1
+        if self._watches.looks_at_losses:
+            self._watches.unsettle(self._equity_e4(), fill.ts_event_ns)
         delays = self._in_flight.land(fill)
         if not self.book.is_exit(order):
-            self._watch(self.book.enter(order, fill, delays), fill)
+            self._watches.entered(self.book.enter(order, fill, delays), fill.ts_event_ns)
             return None
-        watch = self._watches[order.instrument]
+        watch = self._watch_of[order.instrument]
         assert watch is not None, "an open position has a watch"
         trade = self.book.leave(order, fill, watch.low_e4, watch.high_e4)
         if self.book.position(order.instrument) is None:
-            self._watches[order.instrument] = None
+            self._watches.left(order.instrument)
             self._closed[order.instrument] = (order.position_id, int(kind_of(order.reason)))
+            self._cool_down.closed(order.reason, fill.ts_event_ns)
         return trade
 
-    def flatten(self, reason: str) -> list[Order]:
+    def flatten(self, reason: str, cause: Cause = NO_CAUSE) -> list[Order]:
         """Return orders that close everything at the last prices."""
-        closable = [(p, self._in_flight.closable(p)) for p in self.book.open_positions()]
-        return [self._exit_order(p, shares, reason) for p, shares in closable if shares]
+        orders: list[Order] = []
+        for position in self.book.open_positions():
+            shares = self._in_flight.closable(position)
+            orders += self._exit(position, shares, reason, cause)
+        return orders
 
-    # Recovering: restoring.py ------------------------------------------------------------------
+    def halt(self, reason: str) -> None:
+        """Take no more entries until ``resume``; exits and cancels go on."""
+        self._ask(Mandate(TradingState.HALTED, reason))
+
+    def reduce(self, reason: str) -> None:
+        """Take no more entries until ``resume``; a halt stays a halt."""
+        self._ask(Mandate(TradingState.REDUCING, reason))
+
+    def resume(self, reason: str) -> None:
+        """Take entries again. A loss limit that is still exceeded halts again at the next look."""
+        self._ask(Mandate(TradingState.ACTIVE, reason))
+
+    def _ask(self, wanted: Mandate) -> None:
+        self.mandate = self.mandate.asked(wanted)
+        self.events.append(Event(STATE, str(wanted), self._newest[EVENT]))
+
+    # Obstacles --------------------------------------------------------------------------------
+
+    @property
+    def halted(self) -> str:
+        """Why there are no entries; "" = there are."""
+        if self.obstacles:
+            return "; ".join(f"{what}: {why}" for what, why in self.obstacles.items())
+        return "" if self.mandate.takes_entries else str(self.mandate)
+
+    def _mandate_now(self) -> Mandate:
+        """Return the mandate; while there are obstacles it is halted, and then what it was."""
+        return Mandate(TradingState.HALTED, self.halted) if self.obstacles else self.mandate
+
+    # Recovering: restoring.py -----------------------------------------------------------------
 
     def watch(self, instrument: int) -> ExitWatch | None:
         """Return what the exits of the open position remember."""
-        return self._watches[instrument]
+        return self._watch_of[instrument]
+
+    def remember(self, row: TickRow, *, after_seq: int) -> None:
+        """Take a tick that was handled before a restart; a mark has those up to ``after_seq``."""
+        self.take_price(row)
+        watch = self._watch_of[row[INSTRUMENT]]
+        if watch is not None and row[SEQ] > after_seq:
+            watch.take(row[PRICE])
+
+    def skip_signals(self, seq: int) -> None:
+        """Count the signals up to ``seq`` as handled: a risk that died had taken them."""
+        self._as_of_signal = seq
+        self.version += 1
 
     def marks(self) -> list[Mark]:
         """Return what the exits of every open position remember."""
@@ -219,143 +249,117 @@ class RiskSession:
                 watch.targets_reached,
                 self.judged_seq,
             )
-            for position, watch in zip(self.book.by_instrument, self._watches, strict=True)
+            for position, watch in zip(self.book.by_instrument, self._watch_of, strict=True)
             if position is not None and watch is not None
         ]
 
-    # Halting ----------------------------------------------------------------------------------
-
-    @property
-    def halted(self) -> str:
-        """Why there are no entries; empty = there are."""
-        return "; ".join(f"{who}: {why}" for who, why in self._halts.items())
-
-    def halts(self, who: str) -> str:
-        """Return why ``who`` halts entries; "" = it does not."""
-        return self._halts[who] if who in self._halts else ""
-
-    def halt(self, who: str, why: str) -> None:
-        """Refuse entries until the same one resumes."""
-        self._halts[who] = why
-
-    def resume(self, who: str) -> None:
-        """Lift the halt of ``who``; those of others stand."""
-        self._halts.pop(who, None)
-
     # Deciding ---------------------------------------------------------------------------------
 
-    def _exits(self, watch: ExitWatch, row: TickRow) -> Sequence[Order]:
-        position = self.book.position(row[INSTRUMENT])
+    def _exits_of_all(self, row: TickRow) -> Sequence[Order]:
+        """Return the exits at a time from which a rule of time fires, in any instrument."""
+        orders = list(self._exits_of(row))
+        for instrument, watch in self._watches.due(row[EVENT]):
+            orders += self._exits(instrument, watch, row)
+        return orders
+
+    def _exits_of(self, row: TickRow) -> Sequence[Order]:
+        """Return the exits that the price of ``row`` causes."""
+        instrument = row[INSTRUMENT]
+        watch = self._watch_of[instrument]
+        breach = self._breach(row[EVENT])
+        if breach is not None:
+            if watch is not None:
+                watch.take(row[PRICE])
+            return self.flatten(breach.reason, Cause(row[RECEIVED]))
+        return NO_ORDERS if watch is None else self._exits(instrument, watch, row)
+
+    def _exits(self, instrument: int, watch: ExitWatch, row: TickRow) -> Sequence[Order]:
+        position = self.book.position(instrument)
         assert position is not None, "a watch belongs to an open position"
-        lot_size = self._lot_sizes[position.instrument]
+        lot_size = self._lot_sizes[instrument]
         closable = self._in_flight.closable(position)
-        stop_before = watch.stop_e4
-        exits = exits_due(watch, row[PRICE], row[EVENT], -(-closable // lot_size))
-        if watch.stop_e4 != stop_before:
+        shown_e4 = watch.stop_e4
+        price_e4 = self._last[instrument][PRICE]
+        exits = exits_due(watch, price_e4, row[EVENT], -(-closable // lot_size))
+        if watch.stop_e4 != shown_e4:
             self.version += 1
-        if not exits:
-            return NO_ORDERS
         orders: list[Order] = []
         for exit in exits:
             quantity = min(exit.lots * lot_size, closable)
             closable -= quantity
-            orders.append(self._exit_order(position, quantity, exit.reason, Cause(row[RECEIVED])))
-        return orders
+            orders += self._exit(position, quantity, exit.reason, Cause(row[RECEIVED]))
+        return orders or NO_ORDERS
 
     def _facts(self, signal: SignalRow, now_ns: int) -> Facts:
         known = self._limits.knows(signal.instrument)
         position = self.book.position(signal.instrument) if known else None
+        last = self._last[signal.instrument] if known else NO_TICK
         event_ns = max(signal.ts_event_ns, self._newest[EVENT])
+        entering = self._in_flight.instruments_entering()
+        held = {position.instrument for position in self.book.open_positions()}
         return Facts(
             now_ns=now_ns,
             event_ns=event_ns,
-            price_e4=self._last[signal.instrument][PRICE] if known else 0,
+            price_e4=last[PRICE],
+            price_ns=last[RECEIVED],
             last_signal=self._as_of_signal,
             held=(position.open if position else 0) + self._in_flight.entering(signal.instrument),
             closable=self._in_flight.closable(position) if position else 0,
-            halted=self.halted,
+            breach=self._breach(event_ns),
+            mandate=self._mandate_now(),
+            cool_until_ns=self._cool_down.until_ns,
             entries_today=self.numbering.entries_on(event_ns),
-            cash=self.book.cash - self._in_flight.reserved(),
+            open_positions=len(held | entering),
+            sent=self.numbering.sent(event_ns),
+            cash=self.book.free_cash - self._in_flight.reserved(),
         )
 
     def _close(self, signal: SignalRow) -> Sequence[Order]:
         position = self.book.position(signal.instrument)
         assert position is not None, "NOTHING_TO_CLOSE was checked"
         text = signal.text
-        reason = text if text == STRATEGY_FAILED else STRATEGY_SIGNAL + text
-        closable = self._in_flight.closable(position)
-        return [self._exit_order(position, closable, reason, _cause(signal))]
+        reason = text if text == Reason.STRATEGY_FAILED else STRATEGY_SIGNAL + text
+        return self._exit(position, self._in_flight.closable(position), reason, _cause(signal))
 
     def _enter(self, signal: SignalRow, facts: Facts) -> Sequence[Order]:
-        instrument = signal.instrument
-        lots = self._limits.entry_lots(instrument, facts.price_e4, facts.cash)
-        position_id = self.numbering.next_position()
-        order = self._order(
-            self.numbering.entry_id(position_id, self._newest[EVENT]),
-            instrument,
-            Side.BUY,
-            lots * self._lot_sizes[instrument],
-            position_id,
-            signal.text,
-            _cause(signal),
+        size = self._limits.size(signal, facts)
+        decision = Decision(
+            position_id=self.numbering.next_position(),
+            instrument=signal.instrument,
+            side=side_of(signal),
+            quantity=size.lots * size.lot_size,
+            is_exit=False,
+            reason=signal.text,
+            cause=_cause(signal),
         )
-        self.numbering.count(order, is_exit=False)
-        self._in_flight.add(order, Delays.of(signal, facts.now_ns))
-        return [order]
+        return self._send(decision, Delays.of(signal, facts.now_ns))
 
-    def _exit_order(
-        self, position: Position, quantity: int, reason: str, cause: Cause = NO_CAUSE
-    ) -> Order:
-        number, instrument = position.position_id, position.instrument
-        order = self._order(
-            self.numbering.exit_id(number, instrument, self._newest[EVENT]),
-            instrument,
-            Side.SELL if position.side is Side.BUY else Side.BUY,
-            quantity,
-            number,
-            reason,
-            cause,
-        )
-        self.numbering.count(order, is_exit=True)
-        self._in_flight.add(order, NO_DELAYS)
-        return order
+    def _exit(
+        self, position: Position, quantity: int, reason: str, cause: Cause
+    ) -> Sequence[Order]:
+        return self._send(Decision.leaving(position, quantity, reason, cause), NO_DELAYS)
 
-    def _order(
-        self,
-        order_id: str,
-        instrument: int,
-        side: Side,
-        quantity: int,
-        position_id: int,
-        reason: str,
-        cause: Cause,
-    ) -> Order:
-        price_e4 = self._last[instrument][PRICE]
-        assert price_e4 > 0, "an order needs a last price"
-        return Order(
-            order_id=order_id,
-            instrument=instrument,
-            symbol=self.instruments[instrument].symbol,
-            side=side,
-            quantity=quantity,
-            price_e4=price_e4,
-            position_id=position_id,
-            reason=reason,
-            tick_seq=self._newest[SEQ],
-            ts_event_ns=self._newest[EVENT],
-            ts_recv_ns=cause.ts_recv_ns,
-            ts_signal_ns=cause.ts_signal_ns,
-        )
+    def _send(self, decision: Decision, delays: Delays) -> Sequence[Order]:
+        price_e4 = self._last[decision.instrument][PRICE]
+        orders = self._drafting.orders(decision, self._newest, price_e4)
+        for order in orders:
+            self._in_flight.add(order, delays)
+        return orders
 
-    def _watch(self, position: Position, fill: Fill) -> None:
-        lots = max(1, position.entered // self._lot_sizes[position.instrument])
-        watch = self._watches[position.instrument]
-        if watch is None:
-            flat_ns = self._hours[position.instrument].flat_ns(fill.ts_event_ns)
-            watch = ExitWatch(self._rules, position.entry_e4, lots, flat_ns)
-            self._watches[position.instrument] = watch
-        else:
-            watch.restart(position.entry_e4, lots)
+    def _equity_e4(self) -> int:
+        held = self.book.open_positions()
+        value_e4 = sum(p.quantity * self._last[p.instrument][PRICE] for p in held)
+        return math.floor(self.book.cash * PRICE_SCALE) + value_e4
+
+    def _breach(self, ts_event_ns: int) -> Breach | None:
+        """Return the loss limit that is reached, if any; halt where one is."""
+        if not self._watches.looks_at_losses:
+            return None
+        held = [(p, self._last[p.instrument][PRICE]) for p in self.book.open_positions()]
+        breach = self._watches.look(self._equity_e4(), ts_event_ns, held)
+        if breach is not None and not self.mandate.is_halted:
+            self.halt(breach.reason)
+        return breach
 
     # Telling ----------------------------------------------------------------------------------
 
@@ -369,22 +373,6 @@ class RiskSession:
         """When the feed had the last tick handled."""
         return self._newest[RECEIVED]
 
-    @property
-    def awaits_fills(self) -> bool:
-        """True while an order may still be filled."""
-        return not self._in_flight.landed
-
-    @property
-    def held(self) -> list[int]:
-        """Shares held by instrument; long > 0."""
-        return [
-            0 if position is None else position.quantity for position in self.book.by_instrument
-        ]
-
-    def closes(self, order: Order) -> bool:
-        """Tell whether a fill of ``order`` closes shares that are held."""
-        return self.book.is_exit(order)
-
     def quote(self, instrument: int) -> Quote:
         """Return how an instrument stands, as far as its last tick tells."""
         row = self._last[instrument]
@@ -394,6 +382,11 @@ class RiskSession:
     def flights(self) -> InFlight:
         """The orders of the day, and where each stands."""
         return self._in_flight
+
+    @property
+    def awaits_fills(self) -> bool:
+        """True while an order may still be filled."""
+        return not self._in_flight.landed
 
     @property
     def is_flat(self) -> bool:
@@ -407,7 +400,7 @@ class RiskSession:
         return np.array([fields], dtype=self._row_dtype)
 
     def _position_fields(self, instrument: int) -> tuple[int, ...]:
-        position, watch = self.book.position(instrument), self._watches[instrument]
+        position, watch = self.book.position(instrument), self._watch_of[instrument]
         if position is None or watch is None:
             return (0, 0, 0, 0, *self._closed[instrument])
         held = (position.position_id, position.quantity, position.entry_e4, watch.stop_e4)
@@ -415,22 +408,18 @@ class RiskSession:
 
     def statistics(self) -> RiskStatistics:
         """Return the counters as they stand."""
-        held = self.book.open_positions()
-        value_e4 = sum(p.quantity * self._last[p.instrument][PRICE] for p in held)
-        cash_e4 = int(self.book.cash * PRICE_SCALE)
         return RiskStatistics(
             signals=self._signals,
             refused=self._refused,
             orders=self.numbering.orders,
             trades=self.book.trade_count,
-            position=sum(position.quantity for position in held),
-            cash_e4=cash_e4,
-            equity_e4=cash_e4 + value_e4,
+            position=sum(position.quantity for position in self.book.open_positions()),
+            cash_e4=math.floor(self.book.cash * PRICE_SCALE),
+            equity_e4=self._equity_e4(),
         )
 
     def __repr__(self) -> str:
-        state = f"halted={self.halted!r}" if self.halted else "trading"
-        return f"<RiskSession {state} as_of_seq={self.as_of_seq} {self.book!r}>"
+        return f"<RiskSession {self.mandate} as_of_seq={self.as_of_seq} {self.book!r}>"
 
 
 def _cause(signal: SignalRow) -> Cause:

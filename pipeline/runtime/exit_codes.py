@@ -34,7 +34,7 @@ class ExitCode(IntEnum):
     PORT_IN_USE = 6, "another program listens on the port"
     ALREADY_RUNNING = 7, "another run of this name is active"
     AUTH_REFUSED = 8, "the broker refused the login"
-    FEED_LOST = 9, "the broker's ticks never came, or stopped and reconnecting did not help", True
+    FEED_LOST = 9, "nobody ever answered at the broker's address", True
     STRATEGY_FAILED = 10, "the strategy failed or never returned"
     CHILD_DIED = 11, "a process of the run was killed or died", True
     CHANNEL_BROKEN = 12, "shared memory was not what it should be", True

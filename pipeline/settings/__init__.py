@@ -1,7 +1,14 @@
 """What the user can set: ``options`` declares it, ``files`` and ``secrets`` read it."""
 
 from pipeline.settings.feed import LOOPBACK_HOSTS, FeedSettings
-from pipeline.settings.files import check_settings, load_settings, mistaken, parse_settings
+from pipeline.settings.files import (
+    Complete,
+    as_written,
+    check_settings,
+    load_settings,
+    mistaken,
+    parse_settings,
+)
 from pipeline.settings.kinds import SHARES, Exchange, Kind, Section, e4
 from pipeline.settings.options import (
     CapitalSettings,
@@ -9,7 +16,6 @@ from pipeline.settings.options import (
     Instrument,
     Mode,
     PinningSettings,
-    RiskSettings,
     RunSettings,
     SessionSettings,
     Settings,
@@ -18,6 +24,7 @@ from pipeline.settings.options import (
 )
 from pipeline.settings.orders import PaperSettings, RecoverySettings
 from pipeline.settings.page import settings_page
+from pipeline.settings.risk import RiskSettings
 from pipeline.settings.secrets import (
     LOGINS,
     SECRET_NAMES,
@@ -36,6 +43,7 @@ __all__ = [
     "SIMULATOR_SECRETS",
     "CapitalSettings",
     "ChannelSettings",
+    "Complete",
     "Exchange",
     "FeedSettings",
     "Instrument",
@@ -52,6 +60,7 @@ __all__ = [
     "Settings",
     "StrategySettings",
     "WaitingSettings",
+    "as_written",
     "check_settings",
     "e4",
     "load_secrets",

@@ -37,6 +37,11 @@ class FeedSettings(Section):
         "Kite sends the time in full only",
         default="quote",
     )
+    instruments_file: Path | None = option(
+        "The broker's instrument dump, plain or .gz: Kite's CSV or SmartAPI's JSON. With it "
+        "exchange and the broker's symbol name an instrument; what else is written must agree",
+        default=None,
+    )
     recording: Path | None = option("Tick file to play (recorded)", default=None)
     ticks_max: Whole | None = option(
         "End after this many ticks; unset goes on", unit="ticks", default=None, ge=1
@@ -47,13 +52,26 @@ class FeedSettings(Section):
     silence_seconds_max: Number = option(
         "Reconnect when nothing at all arrived for", unit="s", default=35.0, gt=0
     )
-    reconnect_attempts_max: Whole = option(
-        "Attempts in a row before the feed gives up", default=8, ge=0
+    connect_attempts_max: Whole = option(
+        "Attempts at an address that never answered; one that did is never given up",
+        default=4,
+        ge=1,
     )
     reconnect_delay_seconds: Number = option(
-        "First pause between attempts; doubles up to 16 times this", unit="s", default=0.5, gt=0
+        "First pause between attempts; doubles up to 16 times this. 20 times as long where the "
+        "login is refused, 60 times at HTTP 429; up to 600 times this outside the hours of "
+        "[session] (gates = true)",
+        unit="s",
+        default=0.5,
+        gt=0,
     )
-
+    healthy_seconds: Number = option(
+        "A connection that lives this long ends the outage, and when it is lost the first attempt "
+        "is made at once",
+        unit="s",
+        default=5.0,
+        gt=0,
+    )
     restarts_max: Whole = option(
         "Times in a run that a feed which was killed or hung is started again; "
         "never with a recording or in lockstep",

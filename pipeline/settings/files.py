@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,22 @@ from pipeline.errors import SettingsError, explain
 from pipeline.settings.options import Instrument, Settings
 from pipeline.settings.secrets import SECRET_NAMES, SECRETS_PREFIX
 
+# From the table of a configuration and its source to the table with what another file adds.
+Complete = Callable[[Mapping[str, Any], str], Mapping[str, Any]]
 
-def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
+
+def as_written(table: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """Be the ``Complete`` that adds nothing."""
+    return table
+
+
+def load_settings(
+    path: Path, overrides: Sequence[str] = (), complete: Complete = as_written
+) -> Settings:
     """Read the TOML file ``path``, apply ``overrides`` ("section.key=value") and check it all.
 
-    Raises SettingsError that lists every mistake with the rule, the value and the cure.
+    ``complete`` may add to it before it is checked. Raises SettingsError that lists every mistake
+    with the rule, the value and the cure.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -49,7 +60,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
         ) from None
     for override in overrides:
         _apply_override(table, override)
-    return parse_settings(table, source=str(path))
+    return parse_settings(complete(table, str(path)), source=str(path))
 
 
 def parse_settings(table: Mapping[str, Any], source: str = "settings") -> Settings:

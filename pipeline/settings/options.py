@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from datetime import time
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -19,7 +18,6 @@ from pipeline.records import INSTRUMENTS_MAX, WhenLapped
 from pipeline.settings.feed import FeedSettings
 from pipeline.settings.kinds import (
     SHARES,
-    Exact,
     Exchange,
     Kind,
     LocalTime,
@@ -33,6 +31,7 @@ from pipeline.settings.kinds import (
     strict_bool,
 )
 from pipeline.settings.orders import PaperSettings, RecoverySettings
+from pipeline.settings.risk import RiskSettings
 
 
 class Mode(StrEnum):
@@ -44,7 +43,11 @@ class Mode(StrEnum):
 
 
 class Instrument(Section):
-    """One instrument that is traded; repeat the section for more."""
+    """One instrument that is traded; repeat the section for more.
+
+    With `feed.instruments_file`, token, lot_size, tick_size, kind and underlying may be left out:
+    they come from the broker's dump.
+    """
 
     symbol: str = option("Name in results and logs", min_length=1)
     exchange: Exchange = option("Exchange segment")
@@ -58,8 +61,16 @@ class Instrument(Section):
         default="unstated",
     )
     underlying: str | None = option(
-        "Index of a future or option, as NIFTY: with `session.calendar` its lot is checked",
+        "Index of a future or option, as NIFTY: with `session.calendar` its lot is checked, and "
+        "its freeze quantity holds",
         default=None,
+    )
+    freeze_quantity: Whole | None = option(
+        "Largest order; a larger one is sent in slices of whole lots. Unset: that of `underlying` "
+        "in the calendar, else any",
+        unit="shares",
+        default=None,
+        gt=0,
     )
 
     @model_validator(mode="after")
@@ -67,6 +78,14 @@ class Instrument(Section):
         shares = self.kind in ("share", "share_with_derivatives")
         if self.kind != "unstated" and shares != (self.exchange in SHARES):
             raise ValueError(f"{self.exchange} has no instruments of kind {self.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_lot_fits_the_freeze(self) -> Self:
+        if self.freeze_quantity is not None and self.freeze_quantity < self.lot_size:
+            raise ValueError(
+                f"freeze_quantity {self.freeze_quantity} is below lot_size {self.lot_size}"
+            )
         return self
 
 
@@ -94,6 +113,11 @@ class SessionSettings(Section):
     def _calendar_is_a_gate(self) -> Self:
         if self.calendar and not self.gates:
             raise ValueError("calendar = true needs gates = true")
+        if self.calendar and not self.end_buffer_minutes:
+            raise ValueError(
+                "calendar = true needs end_buffer_minutes of 1 or more: behind the close of its "
+                "exchange nothing can be closed"
+            )
         return self
 
     @model_validator(mode="after")
@@ -111,69 +135,6 @@ class CapitalSettings(Section):
     """The money the run starts with."""
 
     initial_capital: Price = option("Cash at the start", unit="₹", gt=0)
-
-
-class RiskSettings(Section):
-    """Position rules and charges, in the guide's words."""
-
-    max_positions_per_day: Whole = option("Entries allowed in a day", ge=1)
-    base_sl_points: Price = option("Stop-loss below the entry price", unit="₹", gt=0)
-    tp_points: tuple[Price, ...] = option("Profit targets above the entry price", unit="₹")
-    tp_percents: tuple[Exact, ...] = option(
-        "Part of the initial lots sold at each target; the last target sells the rest", unit="of 1"
-    )
-    use_trail_stop: Switch = option("Arm a trailing stop")
-    trail_activation_points: Price = option("Gain that arms it", unit="₹", ge=0)
-    trail_distance_points: Price = option("Its distance below the high", unit="₹", gt=0)
-    charges: Literal["guide", "zerodha"] = option(
-        "guide: the five percentages below, unrounded. zerodha: that broker's brokerage with the "
-        "taxes and exchange charges of the day, from the dated data; the five are not looked at",
-        default="guide",
-    )
-    commission_percent: Exact = option("Brokerage, part of turnover", unit="%", ge=0)
-    commission_per_trade: Exact = option("Brokerage, at least", unit="₹ an order", ge=0)
-    stt_percent: Exact = option("Securities transaction tax, sells only", unit="%", ge=0)
-    exchange_charges_percent: Exact = option("Exchange charges, part of turnover", unit="%", ge=0)
-    gst_percent: Exact = option("GST on brokerage + exchange charges", unit="%", ge=0)
-    slippage_points: Price = option(
-        "Paper fills are worse than the last price by this", unit="₹", ge=0
-    )
-    entry_price_max: Price = option("Refuse entries above", unit="₹", default=Decimal(10_000), gt=0)
-    when_lapped: WhenLapped = option(
-        "If risk is so late that the feed overwrote ticks it had not read: raise closes every "
-        "position and ends, latest goes on with the newest tick, oldest with the oldest there is",
-        default=WhenLapped.RAISE,
-    )
-    signal_ttl_ms: Whole = option(
-        "Refuse a signal whose tick is older than this", unit="ms", default=1_000, ge=1
-    )
-    dead_feed_seconds_max: Number = option(
-        "With the feed dead for this long and no other one started, close every position and end "
-        "(stale_feed)",
-        unit="s",
-        default=10.0,
-        gt=0,
-    )
-    silent_feed_seconds_max: Number = option(
-        "With no tick for this long, close every position (stale_feed)",
-        unit="s",
-        default=60.0,
-        gt=0,
-    )
-
-    @model_validator(mode="after")
-    def _targets_match(self) -> Self:
-        points, parts = self.tp_points, self.tp_percents
-        if len(points) != len(parts):
-            raise ValueError(f"tp_points has {len(points)} values, tp_percents has {len(parts)}")
-        if list(points) != sorted(set(points)) or any(p <= 0 for p in points):
-            raise ValueError(f"tp_points must rise from above 0, got {[str(p) for p in points]}")
-        if any(p <= 0 for p in parts) or (parts and sum(parts) > 1):
-            raise ValueError(
-                f"tp_percents must each be above 0 and at most 1 together, "
-                f"got {[str(p) for p in parts]}"
-            )
-        return self
 
 
 class StrategySettings(Section):
@@ -331,13 +292,16 @@ class Settings(Section):
     @field_validator("session")
     @classmethod
     def _hours_have_a_clock(cls, session: SessionSettings, info: ValidationInfo) -> SessionSettings:
-        feed = info.data["feed"] if "feed" in info.data else None
-        if session.gates and feed and feed.broker == "kite" and feed.mode != "full":
-            raise ValueError(
-                "gates = true needs the time of each tick, which Kite sends with "
-                f'feed.mode = "full" only, not "{feed.mode}"'
-            )
+        if session.gates:
+            _need_a_clock("gates = true needs", info)
         return session
+
+    @field_validator("risk")
+    @classmethod
+    def _rules_have_a_clock(cls, risk: RiskSettings, info: ValidationInfo) -> RiskSettings:
+        if risk.needs_clock:
+            _need_a_clock("a time limit, a cool-down and limits of orders need", info)
+        return risk
 
     @property
     def run_directory(self) -> Path:
@@ -373,6 +337,15 @@ class Settings(Section):
         if not self.session.gates or self.session.calendar:
             return None
         return _minus_minutes(self.session.end, self.session.end_buffer_minutes)
+
+
+def _need_a_clock(who: str, info: ValidationInfo) -> None:
+    feed = info.data["feed"] if "feed" in info.data else None
+    if feed and feed.broker == "kite" and feed.mode != "full":
+        raise ValueError(
+            f"{who} the time of each tick, which Kite sends with "
+            f'feed.mode = "full" only, not "{feed.mode}"'
+        )
 
 
 def _minute(moment: time) -> int:

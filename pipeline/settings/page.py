@@ -15,7 +15,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Generated from `pipeline/settings/options.py` by `scripts/settings-page`; do not edit.",
+        "Generated from `pipeline/settings/` by `scripts/settings-page`; do not edit.",
         "A setting without a default must stand in the file. Override one for a run with",
         "`--set section.key=value`.",
         "",

@@ -171,4 +171,4 @@ class Strategy:
 
     def on_position_closed(self, position_id: int, reason: str) -> None:
         """Be told that a position closed completely; ``reason`` is the kind of its last exit:
-        Stop Loss, Trailing Stop, Take Profit, Session End or Other."""
+        Stop Loss, Breakeven Stop, Trailing Stop, Time Limit, Take Profit, Session End or Other."""

@@ -50,6 +50,8 @@ CLOSED_REASONS = {
     ExitKind.TAKE_PROFIT: "Take Profit",
     ExitKind.SESSION_END: "Session End",
     ExitKind.OTHER: "Other",
+    ExitKind.BREAKEVEN_STOP: "Breakeven Stop",
+    ExitKind.TIME_LIMIT: "Time Limit",
 }
 NO_SIGNALS = np.zeros(0, SIGNAL)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.brokers.files import complete_live
 from pipeline.errors import StrategyLoadError, UsageError, explain
 from pipeline.settings import Settings, load_settings
 from pipeline.strategy.loading import load_strategy
@@ -29,9 +30,9 @@ def settings_given(path: object, config_dict: object, frozen_config: object) -> 
             )
         )
     if not named:
-        return load_settings(_default_config())
+        return load_settings(_default_config(), complete=complete_live)
     if path is None:
-        return settings_of(given[named[0]], named[0])
+        return settings_of(given[named[0]], named[0], complete_live)
     if not isinstance(path, str | Path):
         raise UsageError(
             explain(
@@ -40,7 +41,7 @@ def settings_given(path: object, config_dict: object, frozen_config: object) -> 
                 cure="write LiveTrader(frozen_config=config)",
             )
         )
-    return load_settings(Path(path))
+    return load_settings(Path(path), complete=complete_live)
 
 
 def _default_config() -> Path:

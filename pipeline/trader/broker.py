@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
+from pipeline.brokers.files import complete_live
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.channels import choose
 from pipeline.channels.line import ADAPTER, FEED
@@ -53,7 +54,7 @@ class BrokerAdapter:
 
     def __init__(self, config: object) -> None:
         """Take the configuration. Raises SettingsError with every mistake in it."""
-        self._settings = settings_of(config, "config")
+        self._settings = settings_of(config, "config", complete_live)
         self._callback: OnTick | None = None
         self._changed = threading.Condition()  # what the callback's thread waits for
         self._reading = threading.Lock()  # one thread at a time reads the ring

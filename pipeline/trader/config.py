@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.errors import SettingsError, explain
-from pipeline.settings import Settings, check_settings, mistaken
+from pipeline.settings import Complete, Settings, as_written, check_settings, mistaken
 
 Table = dict[str, Any]
 
@@ -55,10 +55,11 @@ _NO_FEED = (
 )
 
 
-def settings_of(config: object, source: str) -> Settings:
+def settings_of(config: object, source: str, complete: Complete = as_written) -> Settings:
     """Return ``config``, a mapping in the guide's shape or in ours (or Settings), as Settings.
 
-    ``source`` is what a message calls it. Raises SettingsError with every mistake at once.
+    ``source`` is what a message calls it; ``complete`` may add to it. Raises SettingsError with
+    every mistake at once.
     """
     if isinstance(config, Settings):
         return config
@@ -72,7 +73,7 @@ def settings_of(config: object, source: str) -> Settings:
         )
     mistakes: list[str] = []
     table = _in_our_words(_plain(config), mistakes)
-    settings, more = check_settings(table, source)
+    settings, more = check_settings(complete(table, source), source)
     if settings is None or mistakes:
         mistakes += [mistake.replace("instruments.0.", "instrument.") for mistake in more]
         cure = "correct these keys; docs/user-guide-callbacks.md has the guide's names and ours"

@@ -60,23 +60,25 @@ def mutated(draw: st.DrawFn) -> bytes:
 anything = rubble | frames | uniform | wrong_count | cut | mutated()
 
 
-def one_by_one(data: bytes) -> tuple[NDArray[np.void], int]:
+def one_by_one(data: bytes) -> tuple[NDArray[np.void], int, int]:
     """Decode as the page of the protocol is written: a loop and the five dtypes."""
     rows: list[tuple[int, ...]] = []
-    refused = 0
+    refused = skipped = 0
     end, count = 2, int.from_bytes(data[:2], "big")
     if len(data) < 2:
-        return np.zeros(0, TICK), 1
+        return np.zeros(0, TICK), 1, len(data)
     for _ in range(count):
         start = end + 2
         length = int.from_bytes(data[end:start], "big")
         if len(data) < start or len(data) < start + length:
-            return np.array(rows, TICK), refused + 1
+            return np.array(rows, TICK), refused + 1, skipped + len(data) - end
         end = start + length
         row = one(data[start:end])
         rows += [row] if row else []
         refused += not row
-    return np.array(rows, TICK), refused + (end < len(data))
+        skipped += 0 if row else 2 + length
+    rest = len(data) - end
+    return np.array(rows, TICK), refused + (rest > 0), skipped + rest
 
 
 def one(data: bytes) -> tuple[int, ...] | None:
@@ -110,9 +112,9 @@ BEST = ("bids", "asks")
 @given(anything)
 @example(frame([packet(FULL.itemsize, 412675, 999, b"")] * 40))
 def test_every_byte_is_decoded_or_refused_as_one_by_one(data: bytes) -> None:
-    expected, refused_expected = one_by_one(data)
-    ticks, refused = decode(data, TOKENS, NOW_NS)
-    assert refused == refused_expected
+    expected, *counts_expected = one_by_one(data)
+    ticks, *counts = decode(data, TOKENS, NOW_NS)
+    assert counts == counts_expected
     assert ticks.tobytes() == expected.tobytes()
 
 
@@ -156,7 +158,7 @@ def test_every_packet_is_a_tick_a_duplicate_or_refused(
         if data is None:
             session.on_open()
             continue
-        ticks, refused = decode(data, TOKENS, NOW_NS)
+        ticks, refused, _ = decode(data, TOKENS, NOW_NS)
         promised = 0 if len(data) == 1 else len(ticks) + refused
         received = session.on_binary(data, NOW_NS)
         assert len(received.ticks) + received.duplicates + received.refused == promised

@@ -13,6 +13,7 @@ from pipeline.settings import SIMULATOR_SECRETS, FeedSettings
 from pipeline.testing import make_instrument
 
 NOW_NS = 1
+SIZES = {1: LTP.itemsize, 2: QUOTE.itemsize, 3: SNAPQUOTE.itemsize}
 KEY = (2, b"1")
 HEAD = bytes((KEY[0],)) + KEY[1].ljust(25, b"\0")  # what makes the rest worth reading
 
@@ -54,6 +55,8 @@ def test_every_frame_is_a_tick_a_duplicate_or_refused(batch: list[bytes]) -> Non
     )
     received = [session.on_binary(data, NOW_NS) for data in batch]
     assert all(len(r.ticks) + r.duplicates + r.refused == 1 for r in received)
+    sizes = [0 if r.refused else SIZES[data[0]] for r, data in zip(received, batch, strict=True)]
+    assert [r.skipped + n for r, n in zip(received, sizes, strict=True)] == list(map(len, batch))
 
 
 @given(

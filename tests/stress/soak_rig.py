@@ -113,6 +113,7 @@ class Pipeline:
             "feed.url": f'"ws://127.0.0.1:{port}/smart-stream"',
             "feed.restarts_max": "1_000_000",
             "feed.reconnect_delay_seconds": "0.1",
+            "feed.healthy_seconds": "0.1",
             "channels.directory": f'"{run_directory}"',
             "channels.ring_capacity": "4096",  # it goes round soon: its pages are nobody's leak
             "capital.initial_capital": "100_000_000",

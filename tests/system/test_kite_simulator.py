@@ -20,6 +20,7 @@ from pipeline.errors import AuthRefused
 from pipeline.feed.connection import Connection
 from pipeline.settings import SIMULATOR_SECRETS, FeedSettings, Secrets
 from pipeline.testing import make_instrument, make_ticks
+from tests.system.listening import receive_until
 from tests.system.simulating import SECONDS_MAX, Simulate, Simulator, Simulators, receive
 
 pytestmark = [
@@ -68,7 +69,7 @@ def frames(client: websocket.WebSocket) -> Iterator[bytes]:
 
 
 def ticks_of(data: bytes) -> NDArray[np.void]:
-    ticks, refused = decode(data, TOKENS, 0)
+    ticks, refused, _ = decode(data, TOKENS, 0)
     assert refused == 0
     return ticks
 
@@ -194,7 +195,7 @@ def test_a_refused_login_is_told_without_the_login(
     wrong = Secrets(api_key=SecretStr("a-secret-key"), access_token=SecretStr("a-secret-token"))
     connection = connected(simulate(day(10), broker="kite"), wrong)
     with closing(connection), pytest.raises(AuthRefused) as caught:
-        connection.receive(1)
+        receive_until(connection, lambda: False)
     assert "refused the login with HTTP 403" in str(caught.value)
     assert "a-secret" not in str(caught.value) + caplog.text
 

@@ -39,7 +39,7 @@ NOBODY: Config = {  # an address at which nobody listens
     "broker": "smartapi",
     "credentials": "simulator",
     "url": "ws://127.0.0.1:9/nobody",
-    "reconnect_attempts_max": 0,
+    "connect_attempts_max": 1,
 }
 
 

@@ -94,6 +94,27 @@ def test_show_config_shows_every_setting_and_no_secret(
     assert "very-secret" not in output
 
 
+@pytest.mark.parametrize("verb", ["check-config", "show-config"])
+def test_what_the_instrument_dump_fills_in_is_shown(tickpipe: Tickpipe, verb: str) -> None:
+    dump = tickpipe.folder / "instruments.csv"
+    dump.write_text(
+        "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,"
+        "lot_size,instrument_type,segment,exchange\n"
+        "15094530,58963,NIFTYCE,NIFTY,0,2099-12-31,26000,0.05,65,CE,NFO-OPT,NFO\n"
+    )
+    example = (GUIDE.parent / "kite.example.toml").read_text()
+    head, _, rest = example.partition("\n[[instruments]]")
+    row = '\n[[instruments]]\nsymbol = "NIFTYCE"\nexchange = "NFO"\nproduct_type = "INTRADAY"\n\n'
+    config = tickpipe.folder / "my.toml"
+    config.write_text(head + row + "[session]" + rest.partition("[session]")[2])
+    chosen = ("--config", config, "--set", f'feed.instruments_file="{dump}"')
+    code, output = finish(tickpipe.start(verb, *chosen))
+    assert code == ExitCode.OK, output
+    taken = "token 15094530, lot_size 65, tick_size 0.05, kind option, underlying NIFTY"
+    assert f"note: NIFTYCE: {taken} (from {dump})" in output
+    assert verb == "check-config" or "instruments.0.token = 15094530" in output
+
+
 def test_version_says_which_implementation_runs(tickpipe: Tickpipe) -> None:
     code, output = finish(tickpipe.start("version", "--verbose"))
     assert code == ExitCode.OK, output
@@ -102,7 +123,7 @@ def test_version_says_which_implementation_runs(tickpipe: Tickpipe) -> None:
     assert ", because the extension is" in output
 
 
-VERBS = "demo run replay backtest ring simulate generate calendar check-config "
+VERBS = "demo run replay backtest compare ring simulate generate calendar check-config "
 VERBS += "show-config version"
 
 
@@ -113,7 +134,10 @@ def test_every_verb_has_help_with_worked_examples(
     with pytest.raises(SystemExit) as ended:
         main([verb, "--help"])
     assert ended.value.code == 0
-    assert f"tickpipe {verb}" in capsys.readouterr().out.partition("examples:")[2]
+    examples = capsys.readouterr().out.partition("examples:")[2].splitlines()
+    commands = [line.strip() for line in examples if line]
+    assert commands
+    assert all(command.startswith(f"tickpipe {verb}") for command in commands), commands
 
 
 def test_a_verb_that_is_none_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

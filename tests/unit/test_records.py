@@ -49,7 +49,7 @@ def fields(record: np.dtype[np.void]) -> list[tuple[str, np.dtype[Any], int]]:
         (TICK, 64),
         (SIGNAL, 176),
         (POSITION, 48),
-        (HEARTBEAT, 152 + 7 * 48),
+        (HEARTBEAT, 160 + 7 * 48),
         (positions_dtype(1), 24 + 48),
         (positions_dtype(3), 24 + 3 * 48),
     ],

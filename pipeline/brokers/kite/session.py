@@ -66,10 +66,8 @@ class KiteSession:
                     cure="remove some [[instruments]] or divide them between two runs",
                 )
             )
-        login = login_query(secrets)
-        self.address = feed.url
-        self.url = f"{feed.url}{'&' if '?' in feed.url else '?'}{urlencode(login)}"
-        self._secrets = (*login.values(), *map(quote_plus, login.values()))
+        self.address = self.url = feed.url
+        self.log_in(secrets)
         self._mode = feed.mode
         self._tokens = Tokens(instruments)
         # A packet without a time is not of mode full yet, or nothing was traded: no hours and no
@@ -83,6 +81,12 @@ class KiteSession:
 
     def __repr__(self) -> str:
         return f"KiteSession({self.address}, mode {self._mode}, {len(self._newest)} tokens)"
+
+    def log_in(self, secrets: Secrets) -> bool:
+        before, login = self.url, login_query(secrets)
+        self.url = f"{self.address}{'&' if '?' in self.address else '?'}{urlencode(login)}"
+        self._secrets = (*login.values(), *map(quote_plus, login.values()))
+        return self.url != before
 
     def on_open(self) -> Sequence[str]:
         """Return the subscription of every instrument and its mode, 200 tokens in a message."""
@@ -107,14 +111,14 @@ class KiteSession:
     def on_binary(self, data: bytes | memoryview, now_ns: int) -> Received:
         if len(data) == HEARTBEAT_BYTES:
             return _NOTHING
-        ticks, refused = decode(data, self._tokens, now_ns, timed=self._timed)
+        ticks, refused, skipped = decode(data, self._tokens, now_ns, timed=self._timed)
         if not len(ticks):
-            return Received(ticks, refused=refused)
+            return Received(ticks, refused=refused, skipped=skipped)
         count = len(ticks)
         if self._snapshots_come:
             ticks = self._without_snapshots(ticks, now_ns)
         self._newest_whole[ticks["instrument"]] = ticks.view(WHOLE_ROW)
-        return Received(ticks, (), count - len(ticks), refused)
+        return Received(ticks, (), count - len(ticks), refused, skipped)
 
     def _without_snapshots(self, ticks: NDArray[np.void], now_ns: int) -> NDArray[np.void]:
         """Return the ticks that say something new since the connection was lost.

@@ -88,13 +88,14 @@ _FEW = 32  # packets that struct reads sooner than numpy has begun
 
 
 class Decoded(NamedTuple):
-    """One frame. What it promised is in one of the two."""
+    """One frame. Every packet that it promised is in one of the first two."""
 
     ticks: NDArray[np.void]  # TICK rows in the frame's order, their own memory; seq 0
     refused: int  # packets that cannot be true; a broken rest of the frame counts as one
+    skipped: int  # bytes of the frame that are neither its count nor a packet that became a tick
 
 
-_ONE_REFUSED = Decoded(np.empty(0, TICK), 1)
+_NO_TICKS = np.empty(0, TICK)
 
 
 # Bytes to ticks ------------------------------------------------------------------------------
@@ -112,29 +113,45 @@ def decode(
     """
     size = len(data)
     if size < _FIRST_PACKET:
-        return _ONE_REFUSED
+        return Decoded(_NO_TICKS, 1, size)
     (count,) = _COUNT.unpack_from(data)
     if count == 1 and size > _ONE_START and size == _ONE_START + (data[2] << 8 | data[3]):
         row = _row(data, _ONE_START, size - _ONE_START, tokens, now_ns, timed)
-        return Decoded(np.frombuffer(bytearray(row), TICK), 0) if row else _ONE_REFUSED
+        if not row:
+            return Decoded(_NO_TICKS, 1, size - _FIRST_PACKET)
+        return Decoded(np.frombuffer(bytearray(row), TICK), 0, 0)
     packets = _uniform(data, count) if count > _FEW else None
     if packets is not None:
         ticks, taken = _rows(packets, tokens, now_ns, timed)
-        return Decoded(ticks, 0) if taken.all() else _only(taken, ticks, 0)
-    starts, lengths, broken = _walk(data, count)
+        if taken.all():
+            return Decoded(ticks, 0, 0)
+        ticks = _only(taken, ticks)
+        return Decoded(ticks, count - len(ticks), (size - 2) // count * (count - len(ticks)))
+    return _one_by_one(data, count, tokens, now_ns, timed)
+
+
+def _one_by_one(
+    data: bytes | memoryview, count: int, tokens: Tokens, now_ns: int, timed: bool
+) -> Decoded:
+    """Decode a frame of few packets, of mixed kinds, or a broken one."""
+    starts, lengths, end = _walk(data, count)
+    broken = len(starts) < count or end != len(data)
     if count > _FEW:
         ticks, taken = _rows_of_kinds(data, starts, lengths, tokens, now_ns, timed)
-        return _only(taken, ticks, broken)
-    rows = [
-        _row(data, *place, tokens, now_ns, timed) for place in zip(starts, lengths, strict=True)
-    ]
-    ticks = np.frombuffer(bytearray(b"".join(rows)), TICK)
-    return Decoded(ticks, len(starts) - len(ticks) + broken)
+        used = int(np.dot(taken, np.array(lengths, np.int64) + _LENGTH_BYTES))
+        ticks = _only(taken, ticks)
+    else:
+        places = zip(starts, lengths, strict=True)
+        rows = [_row(data, *place, tokens, now_ns, timed) for place in places]
+        ticks = np.frombuffer(bytearray(b"".join(rows)), TICK)
+        kept = (length for row, length in zip(rows, lengths, strict=True) if row)
+        used = sum(kept) + len(ticks) * _LENGTH_BYTES
+    refused = len(starts) - len(ticks) + broken
+    return Decoded(ticks, refused, len(data) - _FIRST_PACKET - used)
 
 
-def _only(taken: NDArray[np.bool_], ticks: NDArray[np.void], broken: int) -> Decoded:
-    picked = ticks.view(WHOLE_ROW)[taken].view(TICK)
-    return Decoded(picked, len(ticks) - len(picked) + broken)
+def _only(taken: NDArray[np.bool_], ticks: NDArray[np.void]) -> NDArray[np.void]:
+    return ticks.view(WHOLE_ROW)[taken].view(TICK)
 
 
 def _uniform(data: bytes | memoryview, count: int) -> NDArray[np.void] | None:
@@ -199,21 +216,21 @@ def _rows_of_kinds(
 
 
 def _walk(data: bytes | memoryview, count: int) -> tuple[list[int], list[int], int]:
-    """Return start and length of each whole packet, and 1 where the frame has a broken rest."""
+    """Return start and length of each whole packet, and where the last one ends."""
     starts: list[int] = []
     lengths: list[int] = []
     end, bytes_max = _FIRST_PACKET, len(data)
     for _ in range(count):
         start = end + _LENGTH_BYTES
         if start > bytes_max:
-            return starts, lengths, 1
+            break
         length = data[end] << 8 | data[end + 1]
+        if start + length > bytes_max:
+            break
         end = start + length
-        if end > bytes_max:
-            return starts, lengths, 1
         starts.append(start)
         lengths.append(length)
-    return starts, lengths, int(end != bytes_max)
+    return starts, lengths, end
 
 
 def _row(

@@ -39,8 +39,6 @@ RENUMBERED_NS_MIN = 60 * 1_000_000_000
 _SUBSCRIBE = 1
 _NO_TICKS = np.empty(0, TICK)
 _NOTHING = Received(_NO_TICKS)
-_REFUSED = Received(_NO_TICKS, refused=1)
-_DUPLICATE = Received(_NO_TICKS, duplicates=1)
 
 
 class SmartApiSession:
@@ -61,9 +59,9 @@ class SmartApiSession:
                 )
             )
         self.url = self.address = feed.url
-        self.headers = tuple(f"{name}: {value}" for name, value in auth_headers(secrets).items())
+        self.headers: tuple[str, ...] = ()
+        self.log_in(secrets)
         self.ping_interval_ns = int(min(PING_SECONDS_MAX, feed.silence_seconds_max / 3) * 1e9)
-        self._secrets = tuple(header.rpartition(" ")[2] for header in self.headers)
         self._mode = MODES[feed.mode]
         self._instruments = tuple(instruments)
         self._instrument_of = {instrument_key(row): i for i, row in enumerate(instruments)}
@@ -72,6 +70,12 @@ class SmartApiSession:
 
     def __repr__(self) -> str:
         return f"SmartApiSession({self.url}, mode {self._mode}, {len(self._instruments)} tokens)"
+
+    def log_in(self, secrets: Secrets) -> bool:
+        before = self.headers
+        self.headers = tuple(f"{name}: {value}" for name, value in auth_headers(secrets).items())
+        self._secrets = tuple(header.rpartition(" ")[2] for header in self.headers)
+        return self.headers != before
 
     def on_open(self) -> Sequence[str]:
         """Return the subscription of every instrument, at most 200 tokens in a message."""
@@ -95,28 +99,24 @@ class SmartApiSession:
     def on_binary(self, data: bytes | memoryview, now_ns: int) -> Received:
         decoded = decode(data, self._instrument_of, now_ns)
         if decoded is None:
-            return _REFUSED
-        ticks, instrument, sequence = decoded
+            return Received(_NO_TICKS, refused=1, skipped=len(data))
+        ticks, instrument, sequence, skipped = decoded
+        notice = ""
         if 0 < sequence <= self._sequences[instrument]:
-            return self._went_back(ticks, instrument, sequence)
-        self._take(ticks, instrument, sequence)
-        return Received(ticks)
-
-    def _take(self, ticks: NDArray[np.void], instrument: int, sequence: int) -> None:
+            if not self._counts_afresh(ticks, instrument):
+                return Received(_NO_TICKS, duplicates=1, skipped=skipped)
+            notice = (
+                f"{self._instruments[instrument].symbol}: sequence went from "
+                f"{self._sequences[instrument]} back to {sequence}, the server counts afresh"
+            )
         self._newest[instrument] = ticks
         if sequence:
             self._sequences[instrument] = sequence
+        return Received(ticks, (), 0, 0, skipped, notice)
 
-    def _went_back(self, ticks: NDArray[np.void], instrument: int, sequence: int) -> Received:
+    def _counts_afresh(self, ticks: NDArray[np.void], instrument: int) -> bool:
         newest_ns = int(self._newest[instrument]["ts_event_ns"][0])
-        if int(ticks["ts_event_ns"][0]) - newest_ns < RENUMBERED_NS_MIN:
-            return _DUPLICATE
-        notice = (
-            f"{self._instruments[instrument].symbol}: sequence went from "
-            f"{self._sequences[instrument]} back to {sequence}, the server counts afresh"
-        )
-        self._take(ticks, instrument, sequence)
-        return Received(ticks, notice=notice)
+        return int(ticks["ts_event_ns"][0]) - newest_ns >= RENUMBERED_NS_MIN
 
 
 def auth_headers(secrets: Secrets) -> dict[str, str]:

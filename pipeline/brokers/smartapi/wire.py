@@ -100,6 +100,7 @@ class Decoded(NamedTuple):
     ticks: NDArray[np.void]  # one TICK row, its own memory; seq 0
     instrument: int  # the row's, as a Python int
     sequence: int  # the broker's; 0 = it gave none
+    skipped: int  # bytes behind what is known of the packet
 
 
 def instrument_key(instrument: Instrument) -> tuple[int, bytes]:
@@ -117,7 +118,7 @@ def decode(
     One impossible field refuses the whole frame: what it says about the price is no better.
     """
     mode = data[0] if data else 0
-    if mode not in _BYTES_OF_MODE or len(data) < _BYTES_OF_MODE[mode]:
+    if mode not in _BYTES_OF_MODE or (skipped := len(data) - _BYTES_OF_MODE[mode]) < 0:
         return None
     quantity = day_volume = bid = ask = 0
     if mode == MODE_LTP:
@@ -141,7 +142,7 @@ def decode(
         row = _ROW.pack(0, time_ns, now_ns, price, instrument, 0, quantity, day_volume, bid, ask)
     except struct.error:  # more than a field of the row can hold, or less than 0
         return None
-    return Decoded(np.frombuffer(bytearray(row), TICK), instrument, sequence)
+    return Decoded(np.frombuffer(bytearray(row), TICK), instrument, sequence, skipped)
 
 
 def _best_prices(data: bytes | memoryview) -> tuple[int, int]:

@@ -76,8 +76,8 @@ def decoded(*packets: bytes) -> Decoded:
 
 
 def row_of(data: bytes) -> np.void:
-    ticks, refused = decoded(data)
-    assert (len(ticks), refused) == (1, 0)
+    ticks, refused, skipped = decoded(data)
+    assert (len(ticks), refused, skipped) == (1, 0, 0)
     tick: np.void = ticks[0]
     return tick
 
@@ -92,7 +92,7 @@ def test_a_recorded_frame_gives_the_values_published_beside_it(
     shared_data: Path, name: str, kind: np.dtype[np.void]
 ) -> None:
     data = (shared_data / f"kite/{name}_binary.packet").read_bytes()
-    ((tick,), refused) = decode(data, tokens_of(884737), NOW_NS)
+    ((tick,), refused, _) = decode(data, tokens_of(884737), NOW_NS)
     assert refused == 0
     assert (tick["price_e4"], tick["instrument"], tick["ts_recv_ns"]) == (3_929_500, 0, NOW_NS)
     traded = (2, 22_261_032) if kind is not LTP else (0, 0)
@@ -130,7 +130,7 @@ def test_a_published_packet_has_the_fields_that_its_dtype_says(
 def test_a_published_packet_gives_its_time_and_best_prices(shared_data: Path) -> None:
     data, values = published(shared_data, "full")
     tokens = tokens_of(values["instrument_token"])
-    ((tick,), refused) = decode(frame([struct.pack(">H", len(data)) + data]), tokens, NOW_NS)
+    ((tick,), refused, _) = decode(frame([struct.pack(">H", len(data)) + data]), tokens, NOW_NS)
     assert refused == 0
     seconds = int(datetime.fromisoformat(values["timestamp"]).timestamp())
     assert tick["ts_event_ns"] == seconds * 1_000_000_000
@@ -175,7 +175,7 @@ def test_what_is_encoded_decodes_to_the_same_ticks(mode: str, count: int) -> Non
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: str(kind.itemsize))
 @pytest.mark.parametrize("count", [1, 2, MANY])
 def test_every_kind_gives_what_it_has(kind: np.dtype[np.void], count: int) -> None:
-    ticks, refused = decoded(*[packet(kind)] * count)
+    ticks, refused, _ = decoded(*[packet(kind)] * count)
     assert (len(ticks), refused) == (count, 0)
     has = set(kind.names or ())
     assert set(ticks["price_e4"]) == {2_358_500}
@@ -188,7 +188,7 @@ def test_every_kind_gives_what_it_has(kind: np.dtype[np.void], count: int) -> No
 def test_kinds_may_be_mixed_in_one_frame_and_keep_their_order(times: int) -> None:
     kinds = [FULL, LTP, INDEX_FULL, FULL, QUOTE, INDEX_QUOTE] * times
     packets = [packet(kind, price=number + 1) for number, kind in enumerate(kinds)]
-    ticks, refused = decoded(*packets)
+    ticks, refused, _ = decoded(*packets)
     assert refused == 0
     assert ticks["price_e4"].tolist() == [100 * (number + 1) for number in range(len(kinds))]
 
@@ -257,44 +257,45 @@ def test_a_packet_that_cannot_be_true_is_refused_alone(
     times: int, kind: np.dtype[np.void], changes: dict[str, int]
 ) -> None:
     right, wrong = packet(kind), packet(kind, **changes)
-    ticks, refused = decoded(*[right, wrong, right] * times)
-    assert (len(ticks), refused) == (2 * times, times)
+    ticks, refused, skipped = decoded(*[right, wrong, right] * times)
+    assert (len(ticks), refused, skipped) == (2 * times, times, len(wrong) * times)
     assert (ticks["price_e4"] == 2_358_500).all()
-    assert decoded(wrong).refused == 1
+    assert decoded(wrong)[1:] == (1, len(wrong))
 
 
 @pytest.mark.parametrize("times", [1, MANY])
 @pytest.mark.parametrize("length", [0, 1, 7, 9, 164, 183, 185])
 def test_a_packet_of_an_unknown_length_is_stepped_over(times: int, length: int) -> None:
     unknown = struct.pack(">H", length) + bytes(length)
-    ticks, refused = decoded(*[packet(FULL), unknown, packet(LTP)] * times)
-    assert (len(ticks), refused) == (2 * times, times)
-    assert decoded(unknown).refused == 1
+    ticks, refused, skipped = decoded(*[packet(FULL), unknown, packet(LTP)] * times)
+    assert (len(ticks), refused, skipped) == (2 * times, times, len(unknown) * times)
+    assert decoded(unknown)[1:] == (1, len(unknown))
 
 
 @pytest.mark.parametrize("times", [1, 2, MANY])
 @pytest.mark.parametrize("cut", [1, 100, 185])
 def test_a_frame_that_ends_too_early_gives_its_whole_packets(times: int, cut: int) -> None:
     whole = frame([packet(FULL)] * times)
-    ticks, refused = decode(whole[:-cut], TOKENS, NOW_NS)
-    assert (len(ticks), refused) == (times - 1, 1)
+    ticks, refused, skipped = decode(whole[:-cut], TOKENS, NOW_NS)
+    assert (len(ticks), refused, skipped) == (times - 1, 1, len(packet(FULL)) - cut)
 
 
 @pytest.mark.parametrize("times", [1, 2, MANY])
 def test_a_frame_that_goes_on_behind_its_last_packet_is_counted(times: int) -> None:
-    ticks, refused = decode(frame([packet(FULL)] * times) + b"\0", TOKENS, NOW_NS)
-    assert (len(ticks), refused) == (times, 1)
+    ticks, refused, skipped = decode(frame([packet(FULL)] * times) + b"\0", TOKENS, NOW_NS)
+    assert (len(ticks), refused, skipped) == (times, 1, 1)
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"\0\1", b"\0\1\0", b"\xff\xff", b"\xff\xff\0\x08"])
 def test_a_frame_of_nothing_is_refused(data: bytes) -> None:
-    ticks, refused = decode(data, TOKENS, NOW_NS)
+    ticks, refused, skipped = decode(data, TOKENS, NOW_NS)
     assert (len(ticks), refused) == (0, 1)
+    assert skipped == (len(data) if len(data) < 2 else len(data) - 2)
 
 
 def test_a_frame_of_no_packets_is_empty() -> None:
-    ticks, refused = decode(b"\0\0", TOKENS, NOW_NS)
-    assert (len(ticks), refused) == (0, 0)
+    ticks, refused, skipped = decode(b"\0\0", TOKENS, NOW_NS)
+    assert (len(ticks), refused, skipped) == (0, 0, 0)
 
 
 def test_every_shorter_frame_is_counted_and_the_next_one_is_read() -> None:
@@ -302,3 +303,10 @@ def test_every_shorter_frame_is_counted_and_the_next_one_is_read() -> None:
     for length in range(len(whole)):
         assert decode(whole[:length], TOKENS, NOW_NS).refused == 1
         assert decode(whole, TOKENS, NOW_NS).refused == 0
+
+
+@pytest.mark.parametrize("times", [1, MANY])
+def test_a_uniform_frame_counts_the_bytes_of_each_packet_that_cannot_be_true(times: int) -> None:
+    wrong = packet(QUOTE, token=1)
+    ticks, refused, skipped = decoded(*[packet(QUOTE), wrong] * times)
+    assert (len(ticks), refused, skipped) == (times, times, len(wrong) * times)

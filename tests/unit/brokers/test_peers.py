@@ -165,7 +165,7 @@ def test_our_ticks_say_what_kiteticker_says(
     kite_parser: Any, packets: list[Rows], times: int
 ) -> None:
     data = kite_frame(packets * times)
-    ticks, refused = kite.decode(data, TOKENS, 0)
+    ticks, refused, _ = kite.decode(data, TOKENS, 0)
     expected = [row for row in map(as_tick, kite_parser(data)) if row[0] > 0]
     assert len(expected) + refused == len(packets) * times
     names = ["price_e4", "instrument", "quantity", "day_volume", "bid_e4", "ask_e4", "ts_event_ns"]

@@ -146,6 +146,13 @@ def test_a_packet_that_grew_at_its_end_is_read() -> None:
     assert decoded_row(packet(QUOTE).tobytes() + bytes(40))["quantity"] == 75
 
 
+def test_the_bytes_that_grew_are_counted() -> None:
+    for grown in (b"", b"new"):
+        decoded = decode(packet(LTP).tobytes() + grown, INSTRUMENT_OF, NOW_NS)
+        assert decoded is not None
+        assert decoded.skipped == len(grown)
+
+
 def test_a_memoryview_is_as_good_as_bytes() -> None:
     for dtype in (LTP, QUOTE, SNAPQUOTE):
         data = packet(dtype).tobytes()

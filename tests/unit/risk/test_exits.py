@@ -11,9 +11,8 @@ from pipeline.risk.exits import (
     ExitRules,
     ExitWatch,
     exits_due,
-    kind_of,
-    target_number,
 )
+from pipeline.risk.reasons import kind_of, target_number
 from tests.money import e4_of, guide
 
 RULES = ExitRules.of(guide().risk)
@@ -157,6 +156,71 @@ def test_just_outside_the_quiet_band_something_changes() -> None:
     assert watch.quiet_low_e4 == e4_of(97)
 
 
+def rules_of(*overrides: str) -> ExitRules:
+    return ExitRules.of(guide("risk.tp_points=[]", "risk.tp_percents=[]", *overrides).risk)
+
+
+BREAKEVEN = rules_of(
+    "risk.use_trail_stop=false",
+    "risk.breakeven_gain_points=10.0",
+    "risk.breakeven_stop_points=0.5",
+)
+
+
+def test_after_its_gain_the_breakeven_stop_closes_just_better_than_the_entry() -> None:
+    assert walk(watch_of(BREAKEVEN), 109.95, 100.5) == [[], []]
+    watch = watch_of(BREAKEVEN)
+    assert walk(watch, 110, 100.55) == [[], []]
+    assert watch.stop_e4 == e4_of("100.5")
+    assert walk(watch, 100.5) == [[Exit("Breakeven Stop", 10)]]
+
+
+def test_a_gap_through_breakeven_and_stop_is_a_stop_loss() -> None:
+    assert walk(watch_of(BREAKEVEN), 110, 85) == [[], [Exit("Stop Loss", 10)]]
+
+
+def test_the_higher_of_breakeven_and_trailing_stop_closes() -> None:
+    both = rules_of("risk.breakeven_gain_points=5.0", "risk.trail_distance_points=8.0")
+    assert walk(watch_of(both), 105, 99) == [[], [Exit("Breakeven Stop", 10)]]
+    assert walk(watch_of(both), 112, 104) == [[], [Exit("Trailing Stop", 10)]]
+
+
+def test_a_position_that_is_too_old_is_closed_after_the_stops_and_before_the_targets() -> None:
+    rules = ExitRules.of(guide("risk.time_limit_minutes=2").risk)
+    minute_ns = 60_000_000_000
+
+    def old(now_ns: int, price: float) -> list[list[Exit]]:
+        watch = ExitWatch(rules, e4_of(100), 10, entry_ns=5 * minute_ns)
+        assert watch.due_ns == 7 * minute_ns
+        return walk(watch, price, now_ns=now_ns)
+
+    assert old(7 * minute_ns - 1, 100) == [[]]
+    assert old(7 * minute_ns, 100) == [[Exit("Time Limit", 10)]]
+    assert old(7 * minute_ns, 130) == [[Exit("Time Limit", 10)]]
+    assert old(7 * minute_ns, 85) == [[Exit("Stop Loss", 10)]]
+
+
+def test_a_short_position_is_stopped_above_its_entry_and_taken_below() -> None:
+    def short() -> ExitWatch:
+        return ExitWatch(RULES, e4_of(100), 10, sign=-1)
+
+    assert short().stop_e4 == e4_of(115)
+    assert walk(short(), 114.95, 115) == [[], [Exit("Stop Loss", 10)]]
+    assert walk(short(), 95) == [[Exit("Take Profit 1", 4)]]
+    assert walk(short(), 95, 100) == [[Exit("Take Profit 1", 4)], [Exit("Trailing Stop", 6)]]
+    watch = short()
+    walk(watch, 103, 96)
+    assert (watch.low_e4, watch.high_e4) == (e4_of(96), e4_of(103))
+
+
+def test_a_lower_entry_price_has_its_target_seen_within_what_was_the_quiet_band() -> None:
+    watch = watch_of()
+    walk(watch, 103)
+    watch.restart(e4_of(97), 20)
+    assert watch.quiet_high_e4 < e4_of(102)
+    assert walk(watch, 102) == [[Exit("Take Profit 1", 8)]]
+
+
 def test_another_entry_price_moves_the_stop_and_keeps_what_was_seen() -> None:
     watch = watch_of()
     walk(watch, 103, 97)
@@ -173,6 +237,8 @@ def test_another_entry_price_moves_the_stop_and_keeps_what_was_seen() -> None:
         ("Take Profit 1", ExitKind.TAKE_PROFIT, 1),
         ("Take Profit 12", ExitKind.TAKE_PROFIT, 12),
         ("Session End", ExitKind.SESSION_END, 0),
+        ("Breakeven Stop", ExitKind.BREAKEVEN_STOP, 0),
+        ("Time Limit", ExitKind.TIME_LIMIT, 0),
         ("Strategy Signal: Take Profit 1", ExitKind.OTHER, 0),
         ("Take Profit ²", ExitKind.OTHER, 0),
         ("Keyboard Interrupt", ExitKind.OTHER, 0),

@@ -11,17 +11,26 @@ import pytest
 from pipeline.records import Action
 from pipeline.risk.files import read_rulebook
 from pipeline.risk.limits import Code, Facts, Limits, Refusal
-from tests.money import CALENDAR, HOURS, at, e4_of, guide, signal, two_instruments
+from pipeline.risk.losses import Breach
+from pipeline.risk.mandate import Mandate, TradingState
+from pipeline.risk.numbering import Sent
+from pipeline.risk.reasons import Reason
+from tests.money import CALENDAR, HOURS, at, e4_of, guide, instrument_of, signal, two_instruments
 
 FACTS = Facts(
     now_ns=0,
     event_ns=at("10:00:00"),
     price_e4=e4_of(200),
+    price_ns=0,
     last_signal=0,
     held=0,
     closable=0,
-    halted="",
+    mandate=Mandate(),
+    breach=None,
+    cool_until_ns=0,
     entries_today=0,
+    open_positions=0,
+    sent=Sent(0, 0, 0),
     cash=Decimal(100_000),
 )
 
@@ -80,9 +89,14 @@ def test_nothing_is_closed_while_flat_or_already_on_its_way_out() -> None:
     assert judged(action=Action.CLOSE, held=75, closable=75) is None
 
 
-def test_a_halt_refuses_entries_and_lets_a_close_pass() -> None:
-    assert judged(halted="kill_switch") == (Code.TRADING_HALTED, "reason='kill_switch'")
-    assert judged(halted="kill_switch", action=Action.CLOSE, held=75, closable=75) is None
+@pytest.mark.parametrize("state", [TradingState.REDUCING, TradingState.HALTED])
+def test_a_halt_refuses_entries_and_lets_a_close_pass(state: TradingState) -> None:
+    mandate = Mandate(state, "kill_switch")
+    assert judged(mandate=mandate) == (
+        Code.TRADING_HALTED,
+        f"state={state} reason='kill_switch'",
+    )
+    assert judged(mandate=mandate, action=Action.CLOSE, held=75, closable=75) is None
 
 
 def test_an_entry_expires_after_its_time_to_live_and_not_before() -> None:
@@ -213,10 +227,164 @@ def test_the_expected_slippage_counts_as_part_of_the_price() -> None:
 
 @pytest.mark.parametrize(("cash", "lots"), [("14999.99", 0), ("15000", 1), ("59999", 3), ("-5", 0)])
 def test_lots_are_what_the_cash_buys(cash: str, lots: int) -> None:
-    assert Limits(guide()).entry_lots(0, e4_of(200), Decimal(cash)) == lots
+    facts = replace(FACTS, cash=Decimal(cash))
+    assert Limits(guide()).size(signal(1), facts).lots == lots
 
 
 def test_a_refusal_says_which_signal() -> None:
     limits = Limits(guide())
     refused = limits.refusal(signal(42, Action.SELL), FACTS)
     assert refused == Refusal(Code.UNSUPPORTED_ACTION, "action=SELL supported=BUY,CLOSE", 42)
+
+
+# Rules that are off until they are asked for ---------------------------------------------------
+
+SHORT = "risk.allow_short=true"
+
+
+def test_with_shorts_allowed_a_sell_is_an_entry() -> None:
+    assert judged(SHORT, action=Action.SELL) is None
+    assert judged(SHORT, action=Action.SELL, held=75) == (
+        Code.POSITION_OPEN,
+        "instrument=0 held=75",
+    )
+    assert judged(SHORT, action=9) == (
+        Code.UNSUPPORTED_ACTION,
+        "action=9 supported=BUY,SELL,CLOSE",
+    )
+
+
+@pytest.mark.parametrize("product", ["DELIVERY", "CARRYFORWARD"])
+def test_shares_can_be_sold_short_within_a_day_only(product: str) -> None:
+    settings = instrument_of(guide(SHORT), exchange="NSE", product_type=product)
+    assert Limits(settings).refusal(signal(1, Action.BUY), FACTS) is None
+    assert Limits(settings).refusal(signal(1, Action.SELL), FACTS) == Refusal(
+        Code.UNSUPPORTED_ACTION, f"action=SELL exchange=NSE product={product}", 1
+    )
+    intraday = instrument_of(guide(SHORT), exchange="NSE", product_type="INTRADAY")
+    assert Limits(intraday).refusal(signal(1, Action.SELL), FACTS) is None
+
+
+def test_a_short_entry_needs_the_cash_of_a_long_one_and_pays_the_charges_of_a_sale() -> None:
+    needed = Decimal("15005.841") + Decimal(15_000) * Decimal("0.00025")  # STT
+    assert judged(SHORT, action=Action.SELL, cash=needed) is None
+    assert judged(SHORT, action=Action.SELL, cash=needed - Decimal("0.000001")) == (
+        Code.INSUFFICIENT_CASH,
+        "cash=15009.590999 needed=15009.591 lots=1 lot_size=75 price=200",
+    )
+
+
+@pytest.mark.parametrize("reason", [Reason.DAILY_LOSS, Reason.MAX_DRAWDOWN])
+def test_a_loss_limit_that_is_reached_has_its_own_code_before_the_halt_it_makes(
+    reason: Reason,
+) -> None:
+    facts: dict[str, Any] = {
+        "breach": Breach(reason, "loss=5 max=4"),
+        "mandate": Mandate(TradingState.HALTED, reason),
+    }
+    assert judged(**facts) == (Code(reason.upper()), "loss=5 max=4")
+    assert judged(**facts, action=Action.CLOSE, held=75, closable=75) is None
+
+
+def test_a_tick_that_is_too_old_is_a_stale_feed() -> None:
+    age = "risk.tick_age_ms_max=500"
+    late: dict[str, Any] = {"now_ns": 900_000_000, "row": {"ts_recv_ns": 900_000_000}}
+    assert judged(age, price_ns=400_000_000, **late) is None
+    assert judged(age, price_ns=399_000_000, **late) == (
+        Code.STALE_FEED,
+        "instrument=0 age_ms=501.000 max_ms=500",
+    )
+
+
+@pytest.mark.parametrize("price", ["198.00", "202.00"])
+def test_a_price_within_the_collar_passes_and_one_tick_beyond_it_does_not(price: str) -> None:
+    collar = "risk.collar_points=2.0"
+    assert judged(collar, row={"price_e4": e4_of(price)}) is None
+    beyond = e4_of(price) + (500 if price > "200" else -500)
+    code, context = judged(collar, row={"price_e4": beyond}) or (None, "")
+    assert code is Code.PRICE_OUTSIDE_COLLAR
+    assert context.endswith(" last_price=200 collar=2")
+
+
+def test_entries_pause_until_the_cool_down_is_over() -> None:
+    assert judged(cool_until_ns=at("10:00:00")) is None
+    assert judged(cool_until_ns=at("10:00:01")) == (
+        Code.COOLING_DOWN,
+        "time=10:00:00 until=10:00:01",
+    )
+
+
+def test_positions_held_at_once_are_counted() -> None:
+    most = "risk.open_positions_max=2"
+    assert judged(most, open_positions=1) is None
+    assert judged(most, open_positions=2) == (Code.MAX_POSITIONS, "open=2 max=2")
+
+
+def test_a_position_has_no_more_lots_than_its_largest_value() -> None:
+    def lots(most: str) -> int:
+        return Limits(guide(f"risk.position_value_max={most}")).size(signal(1), FACTS).lots
+
+    assert [lots(most) for most in ("44999.95", "45000.0", "1000000.0")] == [2, 3, 6]
+    assert judged("risk.position_value_max=15000.0") is None
+    assert judged("risk.position_value_max=14999.95") == (
+        Code.POSITION_EXCEEDS_MAX,
+        "lot=15000 max=14999.95",
+    )
+
+
+def test_an_order_has_a_largest_value() -> None:
+    assert judged("risk.order_value_max=90000.0") is None
+    assert judged("risk.order_value_max=89999.95") == (
+        Code.NOTIONAL_EXCEEDS_MAX,
+        "value=90000 max=89999.95",
+    )
+
+
+def test_a_large_entry_is_sliced_and_the_largest_value_is_that_of_a_slice() -> None:
+    sliced = instrument_of(guide("risk.order_value_max=30000.0"), freeze_quantity=199)
+    assert Limits(sliced).size(signal(1), FACTS).pieces == [150, 150, 150]
+    assert Limits(sliced).refusal(signal(1), FACTS) is None
+
+
+def test_ten_slices_pass_and_eleven_are_refused() -> None:
+    limits = Limits(instrument_of(guide(), freeze_quantity=75))
+    rich = replace(FACTS, cash=Decimal(164_000))
+    assert len(limits.size(signal(1), rich).pieces) == 10
+    assert limits.refusal(signal(1), rich) is None
+    assert limits.refusal(signal(1), replace(FACTS, cash=Decimal(166_000))) == Refusal(
+        Code.QTY_EXCEEDS_FREEZE, "quantity=825 freeze=75 slices=11 max=10", 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("window", "sent"),
+    [("second", Sent(7, 7, 7)), ("minute", Sent(0, 7, 7)), ("day", Sent(0, 0, 7))],
+)
+def test_entries_leave_the_reserved_orders_of_each_window_to_the_exits(
+    window: str, sent: Sent
+) -> None:
+    limits = (f"risk.orders_per_{window}_max=10", "risk.orders_reserved_for_exits=2")
+    assert judged(*limits, sent=sent) is None
+    one_more = Sent(*(count + 1 for count in sent))
+    assert judged(*limits, sent=one_more) == (
+        Code.RATE_LIMIT_EXCEEDED,
+        f"window={window} sent=8 more=1 max=10 reserved=2",
+    )
+    assert judged(*limits, sent=one_more, action=Action.CLOSE, held=75, closable=75) is None
+
+
+def test_every_slice_counts_as_an_order() -> None:
+    settings = instrument_of(guide("risk.orders_per_second_max=3"), freeze_quantity=150)
+    assert Limits(settings).refusal(signal(1), FACTS) is None
+    late = replace(FACTS, sent=Sent(1, 1, 1))
+    assert Limits(settings).refusal(signal(1), late) == Refusal(
+        Code.RATE_LIMIT_EXCEEDED, "window=second sent=1 more=3 max=3 reserved=0", 1
+    )
+
+
+def test_a_limit_order_needs_the_cash_of_its_limit() -> None:
+    limit = ('risk.order_type="limit"', "risk.collar_points=2.0")
+    assert judged(*limit, row={"price_e4": e4_of(200)}, cash=Decimal(15_100)) == (
+        Code.INSUFFICIENT_CASH,
+        "cash=15100 needed=15155.89941 lots=0 lot_size=75 price=202",
+    )

@@ -73,6 +73,7 @@ def test_a_trade_tells_the_whole_exit() -> None:
         trade_id=1,
         position_id=1,
         symbol="NIFTY-OPTION",
+        side="BUY",
         product="INTRADAY",
         quantity=75,
         entry_ns=at("10:00:00"),

@@ -81,7 +81,7 @@ def test_a_fill_that_was_missed_is_booked_from_the_book() -> None:
     desk = trading()
     order_id = buy(desk)
     hear(desk, book(filled(order_id), held=SHARES))
-    assert desk.session.held == [SHARES]
+    assert desk.session.book.held == [SHARES]
     assert desk.session.halted == ""
 
 
@@ -93,17 +93,19 @@ def test_an_order_whose_sending_nobody_saw_is_found_by_its_tag_after_a_restart()
     desk.desk.start(0)
     assert desk.session.awaits_fills
     hear(desk, book(filled(order_id), held=SHARES))
-    assert desk.session.held == [SHARES]
+    assert desk.session.book.held == [SHARES]
     assert desk.gateway.orders == [], "and it is not sent again"
 
 
 def test_a_halt_is_known_after_a_restart() -> None:
     died = trading()
-    died.desk.halt("kill_switch", "enough")
+    died.session.halt("kill_switch")
+    died.desk.look(SECOND)
     session = RiskSession(guide())
     restore(session, died.ledger.history())
-    assert session.halted == "kill_switch: enough"
-    died.desk.resume("kill_switch")
+    assert session.halted == "HALTED kill_switch"
+    died.session.resume("looked at it")
+    died.desk.look(SECOND)
     session = RiskSession(guide())
     restore(session, died.ledger.history())
     assert session.halted == ""
@@ -143,7 +145,7 @@ def test_an_order_that_arrived_after_all_is_booked_and_told() -> None:
     for second in (11, 12, 13):
         hear(desk, book(asked_ns=second * SECOND))
     hear(desk, book(filled(order_id), held=SHARES))
-    assert desk.session.held == [SHARES]
+    assert desk.session.book.held == [SHARES]
     assert "FILLED was heard of an order that was NEVER_ARRIVED" in desk.ledger.events()[-1].text
 
 
@@ -194,7 +196,11 @@ def test_a_halt_ends_when_a_book_agrees() -> None:
     for held in (LOT, LOT, SHARES):
         hear(desk, book(update, held=held))
     assert desk.session.halted == ""
-    assert [event.kind for event in desk.ledger.events()] == ["resume", "halt", "resume"]
+    assert [event.text.partition(":")[0] for event in desk.ledger.events()] == [
+        "over",
+        "no entries",
+        "over",
+    ]
 
 
 def test_a_person_may_accept_a_difference() -> None:

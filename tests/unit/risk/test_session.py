@@ -120,9 +120,9 @@ def test_the_same_signal_twice_is_refused_and_changes_nothing() -> None:
 def test_a_halt_stops_entries_until_it_is_lifted() -> None:
     session = RiskSession(guide())
     session.on_tick(tick(1, 100))
-    session.halt("manual", "kill_switch")
+    session.halt("kill_switch")
     assert refused(session.on_signal(signal(1), 0)) is Code.TRADING_HALTED
-    session.resume("manual")
+    session.resume("looked at it")
     assert orders_of(session.on_signal(signal(2), 0))
 
 

@@ -12,9 +12,15 @@ import pytest
 
 from pipeline.errors import SettingsError
 from pipeline.settings import Mode, load_settings
+from pipeline.trader.arguments import settings_given
 from pipeline.trader.config import FIXED, MOVED, REFUSED, settings_of
 
 Config = dict[str, Any]
+DUMP = (
+    "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,"
+    "lot_size,instrument_type,segment,exchange\n"
+    "15094530,58963,NIFTYCE,NIFTY,0,2099-12-31,26000,0.05,65,CE,NFO-OPT,NFO\n"
+)
 
 
 @pytest.fixture
@@ -161,3 +167,19 @@ def test_hours_that_are_none_are_refused_under_the_guides_name(guides: Config) -
 
 def test_no_name_of_the_guide_is_in_two_tables() -> None:
     assert len({*MOVED, *FIXED, *REFUSED}) == len(MOVED) + len(FIXED) + len(REFUSED)
+
+
+def test_a_dictionary_may_leave_the_contract_to_the_brokers_dump(
+    guides: Config, tmp_path: Path
+) -> None:
+    (tmp_path / "instruments.csv").write_text(DUMP)
+    named = {"symbol": "NIFTYCE", "exchange": "NFO", "product_type": "INTRADAY"}
+    feed = {"broker": "kite", "mode": "full", "instruments_file": str(tmp_path / "instruments.csv")}
+    del guides["risk"]["tick_size"]
+    settings = settings_given(None, guides | {"instrument": named, "feed": feed}, None)
+    (instrument,) = settings.instruments
+    assert (instrument.token, instrument.lot_size, str(instrument.tick_size)) == (
+        "15094530",
+        65,
+        "0.05",
+    )

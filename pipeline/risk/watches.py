@@ -1,0 +1,87 @@
+"""Which prices and times need a look: the watch of every open position, and the loss limits.
+
+A tick between the quiet prices of its position and before ``due_ns`` needs none. The rules of
+exit make a band for each position alone; the loss limits look at all of them together, and give
+each its part of the room that equity has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.risk.exits import NEVER_NS, ExitRules, ExitWatch
+from pipeline.risk.hours import hours_of
+from pipeline.risk.losses import Breach, Losses
+from pipeline.risk.positions import Position
+from pipeline.risk.rulebook import Rulebook
+from pipeline.settings import Settings
+
+
+class Watches:
+    """The watch of every open position, by instrument."""
+
+    def __init__(self, settings: Settings, rulebook: Rulebook) -> None:
+        self._rules = ExitRules.of(settings.risk)
+        self._hours = hours_of(settings, rulebook)
+        self._lot_sizes = [instrument.lot_size for instrument in settings.instruments]
+        self._losses = Losses(settings.risk)
+        self.looks_at_losses = self._losses.watched
+        self.of: list[ExitWatch | None] = [None] * len(settings.instruments)
+        self.due_ns = NEVER_NS  # exchange time from which a rule of time fires somewhere
+
+    def entered(self, position: Position, ts_event_ns: int) -> None:
+        """Take an entry fill: watch ``position``, or measure from its new entry price."""
+        instrument, entry_e4 = position.instrument, position.entry_e4
+        lots = max(1, position.entered // self._lot_sizes[instrument])
+        watch = self.of[instrument]
+        if watch is not None:
+            watch.restart(entry_e4, lots)
+            return
+        flat_ns = self._hours[instrument].flat_ns(ts_event_ns)
+        watch = ExitWatch(self._rules, entry_e4, lots, flat_ns, position.sign, position.entry_ns)
+        self.of[instrument] = watch
+        if self.looks_at_losses:
+            watch.unsettle()
+        self._find_due()
+
+    def left(self, instrument: int) -> None:
+        """Take the end of the position in ``instrument``."""
+        self.of[instrument] = None
+        self._find_due()
+
+    def due(self, now_ns: int) -> Sequence[tuple[int, ExitWatch]]:
+        """Return the watches, with their instruments, in which a rule of time fires."""
+        held = [(at, watch) for at, watch in enumerate(self.of) if watch is not None]
+        return [(at, watch) for at, watch in held if watch.due_ns <= now_ns]
+
+    def look(
+        self, equity_e4: int, ts_event_ns: int, held: Sequence[tuple[Position, int]]
+    ) -> Breach | None:
+        """Return the loss limit that is reached; where none is, let prices near these be quiet.
+
+        ``held`` are the open positions with their last prices.
+        """
+        breach = self._losses.look(equity_e4, ts_event_ns)
+        if breach is None:
+            self._settle(held)
+        return breach
+
+    def unsettle(self, equity_e4: int, ts_event_ns: int) -> None:
+        """Have the next tick of every position looked at: a fill is about to change equity."""
+        self._losses.look(equity_e4, ts_event_ns)
+        for watch in self.of:
+            if watch is not None:
+                watch.unsettle()
+
+    def _settle(self, held: Sequence[tuple[Position, int]]) -> None:
+        down_e4, up_e4 = self._losses.room()
+        for position, price_e4 in held:
+            watch = self.of[position.instrument]
+            assert watch is not None, "an open position has a watch"
+            shares, level = position.open * len(held), position.sign * price_e4
+            watch.bound(level - down_e4 // shares, level + up_e4 // shares)
+        self._find_due()
+
+    def _find_due(self) -> None:
+        due_ns = [watch.due_ns for watch in self.of if watch is not None]
+        self.due_ns = min((*due_ns, self._losses.day_ends_ns)) if due_ns else NEVER_NS

@@ -1,0 +1,309 @@
+"""A connection over sockets that die in every way, beside a server that the test plays."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from pipeline.brokers.kite import wire
+from pipeline.brokers.kite.session import KiteSession
+from pipeline.brokers.kite.tokens import Tokens
+from pipeline.errors import AuthRefused, FeedLost
+from pipeline.feed.connection import Connection
+from pipeline.feed.frames import Opcode
+from pipeline.settings import FeedSettings, load_secrets
+from pipeline.testing import make_instrument, make_ticks
+from tests.system.listening import Listener, Peer, Script, receive_until
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning"),
+]
+
+INSTRUMENTS = [make_instrument(symbol="A", token=str(58963 << 8 | 2))]
+TICK = wire.frame(wire.encode("full", make_ticks([100.0]), Tokens(INSTRUMENTS)))
+Listen = Callable[..., Listener]
+
+
+@pytest.fixture
+def listen() -> Iterator[Listen]:
+    opened: list[Listener] = []
+
+    def start(*scripts: Script) -> Listener:
+        opened.append(Listener(*scripts))
+        return opened[-1]
+
+    yield start
+    for listener in opened:
+        listener.close()
+
+
+def settings(url: str, **more: object) -> FeedSettings:
+    quick = {"reconnect_delay_seconds": 0.01, "healthy_seconds": 0.05}
+    fields = {"broker": "kite", "url": url, "mode": "full", "credentials": "simulator"}
+    return FeedSettings.model_validate(fields | quick | more)
+
+
+def connect(url: str, **more: object) -> Connection:
+    feed = settings(url, **more)
+    return Connection(KiteSession(feed, INSTRUMENTS, load_secrets(feed, {})), feed)
+
+
+def serve(peer: Peer) -> None:
+    """Be a broker with one tick."""
+    peer.upgrade()
+    peer.send(TICK)
+    peer.wait_until_gone()
+
+
+def lines(caplog: pytest.LogCaptureFixture, start: str) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.getMessage().startswith(start)]
+
+
+# Outages -------------------------------------------------------------------------------------
+
+
+def drop(peer: Peer) -> None:
+    peer.upgrade()
+    peer.send(TICK)
+    peer.hang_up()
+
+
+def close_in_order(peer: Peer) -> None:
+    peer.upgrade()
+    peer.send((1001).to_bytes(2, "big") + b"restarting", Opcode.CLOSE)
+    peer.wait_until_gone()
+
+
+def send_garbage(peer: Peer) -> None:
+    peer.upgrade()
+    peer.raw.sendall(b"\xff" * 100)
+    peer.wait_until_gone()
+
+
+def half_a_frame(peer: Peer) -> None:
+    peer.upgrade()
+    peer.raw.sendall(b"\x82\x7e\xff")
+    peer.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (drop, "ConnectionResetError"),
+        (close_in_order, "closed by the other side with 1001 restarting"),
+        (send_garbage, "FrameError"),
+        (half_a_frame, "ConnectionResetError"),
+    ],
+)
+def test_whatever_ends_a_connection_it_is_opened_again(
+    listen: Listen, caplog: pytest.LogCaptureFixture, script: Script, why: str
+) -> None:
+    with closing(connect(listen(script, serve).url)) as connection:
+        caplog.set_level(logging.INFO)
+        receive_until(connection, lambda: connection.outages > 0)
+        ticks = receive_until(connection, lambda: bool(lines(caplog, "connected again")))
+        assert ticks["price_e4"].tolist() in ([1_000_000], [])
+        (alarm,) = lines(caplog, "connection lost")
+        assert why in alarm.getMessage()
+        assert alarm.levelno == logging.ERROR
+
+
+def test_silence_ends_a_connection(listen: Listen, caplog: pytest.LogCaptureFixture) -> None:
+    def say_nothing(peer: Peer) -> None:
+        peer.upgrade()
+        peer.wait_until_gone()
+
+    listener = listen(say_nothing, serve)
+    with closing(connect(listener.url, silence_seconds_max=0.3)) as connection:
+        assert len(receive_until(connection, lambda: listener.accepted == 2)) == 0
+        assert "nothing arrived for" in caplog.text
+
+
+def test_a_server_that_hangs_up_again_and_again_is_one_outage(
+    listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen(*[drop] * 4, serve)
+    with closing(connect(listener.url, healthy_seconds=0.4)) as connection:
+        receive_until(connection, lambda: bool(lines(caplog, "connected again")))
+        assert connection.outages == 4
+        assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
+        assert len(lines(caplog, "connected again")) == 1
+
+
+def test_in_the_day_nobody_at_the_address_is_an_outage_and_not_the_end(
+    listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen(drop)
+    more = {"connect_attempts_max": 1, "connect_timeout_seconds": 0.5}
+    with closing(connect(listener.url, **more)) as connection:
+        receive_until(connection, lambda: connection.outages == 1)
+        listener.close()
+        receive_until(connection, lambda: connection._outage.failures >= 6)
+        assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
+
+
+def test_an_address_where_nobody_ever_answered_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"ws://127.0.0.1:{server.getsockname()[1]}/"
+    with (
+        closing(connect(url, connect_attempts_max=2)) as connection,
+        pytest.raises(FeedLost, match="gave up after 2 attempts"),
+    ):
+        receive_until(connection, lambda: False)
+
+
+# Logins --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secrets_file(tmp_path: Path) -> Path:
+    path = tmp_path / "secrets.toml"
+    path.touch(mode=0o600)
+    write_token(path, "yesterday")
+    return path
+
+
+def write_token(path: Path, token: str) -> None:
+    path.write_text(f'api_key = "key"\naccess_token = "{token}"\n')
+
+
+def only_today(peer: Peer) -> None:
+    if b"access_token=today" in peer.request:
+        serve(peer)
+    else:
+        peer.answer("403 Forbidden")
+
+
+def from_file(path: Path) -> dict[str, object]:
+    return {"credentials": "file", "secrets_file": path}
+
+
+def test_a_refused_login_waits_for_another_one_in_the_file(
+    listen: Listen, secrets_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen(only_today)
+    slow = {"reconnect_delay_seconds": 1_000.0}  # only another login brings the next attempt
+    with closing(connect(listener.url, **from_file(secrets_file), **slow)) as connection:
+        receive_until(connection, lambda: bool(caplog.records))
+        (alarm,) = caplog.records
+        assert alarm.levelno == logging.ERROR
+        assert f"put the token into {secrets_file}" in alarm.getMessage()
+        write_token(secrets_file, "today")
+        receive_until(connection, lambda: connection._outage.ever_connected)
+        assert listener.accepted == 2
+        assert "yesterday" not in caplog.text
+
+
+def test_a_file_that_is_half_written_is_told_once_and_read_again(
+    listen: Listen, secrets_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(connect(listen(only_today).url, **from_file(secrets_file))) as connection:
+        receive_until(connection, lambda: bool(caplog.records))
+        secrets_file.write_text('access_token = "to')
+        receive_until(connection, lambda: bool(lines(caplog, str(secrets_file))))
+        write_token(secrets_file, "today")
+        receive_until(connection, lambda: connection._outage.ever_connected)
+        assert len(lines(caplog, str(secrets_file))) == 1
+
+
+def test_a_login_that_cannot_change_is_the_end_at_first_and_an_outage_in_the_day(
+    listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(peer: Peer) -> None:
+        peer.answer("401 Unauthorized")
+
+    with (
+        closing(connect(listen(refuse).url)) as connection,
+        pytest.raises(AuthRefused, match="HTTP 401"),
+    ):
+        receive_until(connection, lambda: False)
+    with closing(connect(listen(drop, refuse, serve).url)) as connection:
+        receive_until(connection, lambda: bool(lines(caplog, "connected again")))
+        assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
+
+
+def test_too_many_connections_are_waited_for_as_long_as_the_server_asks(listen: Listen) -> None:
+    def refuse(peer: Peer) -> None:
+        peer.answer("429 Too Many Requests", "Retry-After: 500")
+
+    with closing(connect(listen(refuse).url)) as connection:
+        receive_until(connection, lambda: connection._outage.failures == 1)
+        wait_ns = connection._outage.retry_at_ns - time.monotonic_ns()
+        assert 400 * 10**9 < wait_ns <= 500 * 10**9
+
+
+# Stopping ------------------------------------------------------------------------------------
+
+
+def in_time(stop: Callable[[], None]) -> bool:
+    """Tell whether ``stop`` comes back at all, with a generous bound."""
+    thread = threading.Thread(target=stop, daemon=True)
+    thread.start()
+    thread.join(20.0)
+    return not thread.is_alive()
+
+
+def fill(raw: socket.socket) -> None:
+    """Send until nothing more goes into the socket."""
+    with suppress(TimeoutError):
+        while True:
+            raw.sendall(bytes(2**20))
+
+
+def test_a_stop_does_not_wait_for_a_handshake_that_nobody_answers(listen: Listen) -> None:
+    listener = listen(Peer.wait_until_gone)
+    connection = connect(listener.url, connect_timeout_seconds=3_600.0)
+    receive_until(connection, lambda: listener.accepted == 1)
+    assert in_time(connection.close)
+
+
+def test_a_stop_does_not_wait_for_a_peer_that_never_reads(listen: Listen) -> None:
+    over = threading.Event()
+
+    def never_read(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send(TICK)
+        over.wait(60.0)
+
+    with closing(connect(listen(never_read).url)) as connection:
+        assert len(receive_until(connection, lambda: connection._received_ns > 0)) <= 1
+        raw = connection._socket
+        assert raw is not None
+        fill(raw)
+        assert in_time(connection.close)
+    over.set()
+
+
+def test_a_ping_to_a_peer_that_never_reads_ends_the_connection(listen: Listen) -> None:
+    def ping(peer: Peer) -> None:
+        peer.upgrade()
+        while True:
+            peer.send(b"are you there", Opcode.PING)
+
+    with closing(connect(listen(ping, serve).url)) as connection:
+        receive_until(connection, lambda: connection.outages > 0)
+
+
+def test_a_socket_of_an_attempt_that_nobody_wants_any_more_is_closed(listen: Listen) -> None:
+    gone, may_answer = threading.Event(), threading.Event()
+
+    def answer_late(peer: Peer) -> None:
+        may_answer.wait(60.0)
+        peer.upgrade()
+        peer.wait_until_gone()
+        gone.set()
+
+    listener = listen(answer_late)
+    connection = connect(listener.url)
+    receive_until(connection, lambda: listener.accepted == 1)
+    connection.close()
+    may_answer.set()
+    assert gone.wait(20.0)
