@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpdate
 from pipeline.brokers.paper.orders import PaperGateway
+from pipeline.channels.gaps import gap_of
 from pipeline.channels.line import RISK, RiskLine, Watch
 from pipeline.records import IST, SIGNAL, ProcessState, Stage
 from pipeline.results.files import write_results
@@ -169,6 +170,16 @@ class _Shell:
             self._feed_restarts += 1
             self._tell(GAP, f"another feed took over; {gap.lost} ticks are lost")
 
+    def _note_gaps(self) -> None:
+        """Write what the feed missed into the ledger."""
+        gaps = self._line.gaps.take()
+        if not len(gaps):
+            return
+        self._gaps += len(gaps)
+        self._gaps_ns += int((gaps["ended_ns"] - gaps["began_ns"]).sum())
+        for gap in map(gap_of, gaps):
+            self._ledger.put(Event(GAP, str(gap), gap.ended_ns))
+
     def _hear(self) -> None:
         if self._session.awaits_fills:
             self._desk.hear()
@@ -182,6 +193,7 @@ class _Shell:
     def beat(self, cycles: int) -> None:
         """Look after what no tick tells, and say how things stand."""
         self._line.ticks.check_whole()
+        self._note_gaps()
         self._desk.look(monotonic_ns())
         self._hear()
         self._close_when_the_feed_is_silent()
@@ -270,6 +282,7 @@ class _Shell:
             self._desk.flatten(reason)
             self._wait_for_fills(reason)
         finally:
+            self._note_gaps()
             self._gateway.close()
             trades = self._ledger.trades()
             path = write_results(

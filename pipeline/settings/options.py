@@ -160,6 +160,10 @@ class StrategySettings(Section):
     parameters: dict[str, Parameter] = option(
         "Parameters of your own strategy, under [strategy.parameters]", default={}
     )
+    depth: Switch = option(
+        'Call on_depth with the best five prices of both sides; needs `feed.mode` = "full"',
+        default=False,
+    )
     when_lapped: WhenLapped = option(
         "If the strategy is so late that the feed overwrote ticks it had not read: latest goes on "
         "with the newest tick, oldest with the oldest there is, raise stops the strategy",
@@ -302,6 +306,17 @@ class Settings(Section):
         if risk.needs_clock:
             _need_a_clock("a time limit, a cool-down and limits of orders need", info)
         return risk
+
+    @field_validator("strategy")
+    @classmethod
+    def _depth_is_sent(cls, strategy: StrategySettings, info: ValidationInfo) -> StrategySettings:
+        feed = info.data["feed"] if "feed" in info.data else None
+        if strategy.depth and feed and feed.broker != "recorded" and feed.mode != "full":
+            raise ValueError(
+                'depth = true needs the packets of feed.mode = "full", the only ones with depth, '
+                f'not "{feed.mode}"'
+            )
+        return strategy
 
     @property
     def run_directory(self) -> Path:

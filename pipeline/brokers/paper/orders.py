@@ -40,6 +40,7 @@ class _Resting:
     order: Order
     parts: list[int]  # shares that fill together, last one first
     due_ns: int  # when the next part fills
+    waits: bool = False  # its limit was not met
 
 
 def _no_quote(instrument: int) -> Quote:
@@ -169,25 +170,26 @@ class PaperGateway:
         now_ns = self._clock()
         for resting in list(self._resting.values()):
             while resting.parts and resting.due_ns <= now_ns:
-                price_e4, ts_event_ns = self._price(resting.order)
+                price_e4, ts_event_ns = self._price(resting)
                 if not _fits(resting.order, price_e4):
+                    resting.waits = True
                     break
                 self._fill(resting.order, resting.parts.pop(), price_e4, ts_event_ns)
                 resting.due_ns += self._latency_ns
             if not resting.parts:
                 del self._resting[resting.order.order_id]
 
-    def _price(self, order: Order) -> tuple[int, int]:
+    def _price(self, resting: _Resting) -> tuple[int, int]:
         """Return the price of a fill now, and its exchange time; a sale is never at 0 or below."""
-        quote = self._quote(order.instrument)
-        price_e4 = order.price_e4
+        order, quote = resting.order, self._quote(resting.order.instrument)
+        price_e4, later = order.price_e4, bool(self._latency_ns) or resting.waits
         if self._paper.fill_at == "touch":
             touch_e4 = quote.ask_e4 if order.side is Side.BUY else quote.bid_e4
             price_e4 = touch_e4 or quote.last_e4 or price_e4
-        elif self._latency_ns:
+        elif later:
             price_e4 = quote.last_e4 or price_e4
         worse_e4 = self._slippage_e4 if order.side is Side.BUY else -self._slippage_e4
-        ts_event_ns = max(order.ts_event_ns, quote.ts_event_ns if self._latency_ns else 0)
+        ts_event_ns = max(order.ts_event_ns, quote.ts_event_ns if later else 0)
         return max(_PRICE_MIN_E4, price_e4 + worse_e4), ts_event_ns
 
     def _fill(self, order: Order, shares: int, price_e4: int, ts_event_ns: int) -> None:
