@@ -36,9 +36,8 @@ def test_a_ledger_as_it_was_written_is_right() -> None:
 def test_a_ledger_with_a_position_and_two_instruments_is_right() -> None:
     settings = two_instruments()
     trading = Trading(settings)
-    trading.desk.on_ticks(
-        tick_array(tick_row(1, 100), tick_row(2, 50, instrument=1)), tick_array()[:0], 0
-    )
+    trading.tick(1, 100)
+    trading.tick(2, 50, instrument=1)
     trading.buy(3, 100)
     trading.buy(4, 50, instrument=1)
     assert sum(map(bool, trading.session.book.held)) >= 1
