@@ -28,6 +28,7 @@ from pipeline.channels.cell import CellReader
 from pipeline.channels.depths import DEPTHS, DepthReader
 from pipeline.channels.gaps import GAPS, GAPS_CAPACITY, GapReader
 from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
+from pipeline.channels.missed import read_again
 from pipeline.channels.readers import Readers, ReaderSlot
 from pipeline.channels.ring import RingReader, RingWriter
 from pipeline.channels.rundir import (
@@ -60,7 +61,6 @@ ADAPTER = "adapter"  # a reader more, where a user's program wants the ticks too
 
 TICKS, SIGNALS, POSITIONS = "ticks.ring", "signals.queue", "positions.cell"
 REQUESTS = "requests.cell"
-READ_MAX = 4_096  # ticks copied at once when many are missed
 
 
 class _Line:
@@ -333,12 +333,11 @@ class RiskLine(_ReaderLine):
 
     def _wait_for_signals(self) -> Path:
         """Wait for the queue; that of a strategy that died will do: what it wanted still counts."""
-        path = self.directory / SIGNALS
-
-        def is_there() -> bool:
-            return owner_created(path, STRATEGY) or (self._strategy.gone and path.exists())
-
-        wait_for(is_there, f"{STRATEGY} to create {path}")
+        path, slot = self.directory / SIGNALS, self._strategy
+        wait_for(
+            lambda: owner_created(path, STRATEGY) or (slot.gone and path.exists()),
+            f"{STRATEGY} to create {path}",
+        )
         return path
 
     def missed(self, after_seq: int) -> NDArray[np.void]:
@@ -346,17 +345,8 @@ class RiskLine(_ReaderLine):
         handled, as far as the ring still has them; nothing where there was no other one."""
         if not self.handled_before:
             return np.zeros(0, TICK)
-        path, cursor = self.directory / TICKS, self.ticks.cursor
-        reader = RingReader(path, TICK, self._place, WhenLapped.OLDEST)
-        try:
-            reader.cursor = min(cursor, after_seq, self.handled_before)
-            rows = []
-            while reader.cursor < cursor:
-                rows.append(reader.read(READ_MAX, cursor))
-        finally:
-            reader.close()
-            self._place.cursor = cursor
-        return np.concatenate(rows) if rows else np.zeros(0, TICK)
+        first = min(after_seq, self.handled_before)
+        return read_again(self.directory / TICKS, self._place, first, self.ticks.cursor)
 
     def close_request(self) -> str | None:
         """Return why the user's program wants every position closed, each request once."""

@@ -99,9 +99,9 @@ def _mark(session: RiskSession, mark: Mark) -> None:
     watch, position = session.watch(mark.instrument), session.book.position(mark.instrument)
     if watch is None or position is None or position.position_id != mark.position_id:
         return
+    watch.targets_reached = max(watch.targets_reached, mark.targets_reached)
     watch.take(mark.low_e4)
     watch.take(mark.high_e4)
-    watch.targets_reached = max(watch.targets_reached, mark.targets_reached)
 
 
 def _event(session: RiskSession, event: Event) -> None:
