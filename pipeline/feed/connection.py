@@ -188,7 +188,8 @@ class Connection:
         if self._session.ping and now_ns >= self._next_ping_ns:
             self._next_ping_ns = now_ns + self._session.ping_interval_ns
             self._send(Opcode.TEXT, self._session.ping.encode())
-        self._connecting.look(now_ns)
+        if not self._freshness.stalls:  # else the outage goes on, with a connection
+            self._connecting.look(now_ns)
 
     def _judge(self, found: Findings) -> None:
         """Raise what ends the connection; name the instruments that lack ticks."""

@@ -214,6 +214,24 @@ def test_bytes_without_ticks_are_a_stall_and_cured_by_opening_anew(
         assert "though bytes came" in caplog.text
 
 
+def test_a_stall_that_opening_anew_does_not_cure_is_one_alarm(
+    listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    def heartbeats_only(peer: Peer) -> None:
+        peer.upgrade()
+        while True:
+            peer.send(b"\0")
+            time.sleep(0.01)
+
+    listener = listen(*[heartbeats_only] * 3, serve)
+    quick = {"stalled_seconds_max": 0.15, "healthy_seconds": 0.01}
+    with closing(connect(listener.url, **quick)) as connection:
+        ticks = receive_until(connection, lambda: bool(lines(caplog, "connected again")))
+        assert len(ticks) == 1
+        assert connection.outages == 3
+        assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
+
+
 def test_what_is_missing_when_the_feed_stops_is_a_gap_too(listen: Listen) -> None:
     with closing(connect(listen(drop, Peer.wait_until_gone).url)) as connection:
         receive_until(connection, lambda: connection.outages == 1)
