@@ -238,6 +238,11 @@ class Connection:
         """Instruments that were subscribed and never ticked in time."""
         return self._freshness.silent_count
 
+    @property
+    def missing_since_ns(self) -> int:
+        """When the oldest gap that lasts began, 0 = there is none."""
+        return self._gaps.since_ns
+
     def missing(self) -> NDArray[np.void]:
         """Return the GAP rows of what is missing still, as if it ended now."""
         return self._gaps.end_all(monotonic_ns(), self._last_seq(), _ahead_ns())

@@ -85,6 +85,10 @@ class Source(Protocol):
     def receive(self, limit: int) -> NDArray[np.void]:
         """Return the next TICK rows, possibly none; may block for 50 ms."""
 
+    @property
+    def missing_since_ns(self) -> int:
+        """When the oldest gap that lasts began, 0 = there is none."""
+
     def missing(self) -> NDArray[np.void]:
         """Return the GAP rows of what is missing still."""
 
@@ -94,7 +98,7 @@ class Source(Protocol):
 class RecordedSource:
     """A recorded day, as fast as it is asked for."""
 
-    duplicates = refused = skipped = outages = connected = silent = 0
+    duplicates = refused = skipped = outages = connected = silent = missing_since_ns = 0
     ended_gaps: list[NDArray[np.void]] = []  # noqa: RUF012 - it has none, ever
 
     def __init__(self, recording: Recording) -> None:
@@ -213,6 +217,7 @@ def _carry(
             connected=source.connected,
             gaps=line.gaps.published,
             silent=source.silent,
+            missing_since_ns=source.missing_since_ns,
             unread=line.unread,
             latency=times.stages.row(),
         )
