@@ -90,7 +90,8 @@ def replay(options: argparse.Namespace) -> ExitCode:
                 cure="add --through-simulator, or leave --speed out",
             )
         )
-    overrides = [f"channels.lockstep={str(not options.free_running).lower()}"]
+    lockstep = str(not options.free_running).lower()
+    overrides = [f"channels.lockstep={lockstep}", "run.recover=false"]
     if not options.through_simulator:
         overrides += ['feed.broker="recorded"', f'feed.recording="{options.file}"']
         settings = _settings(options, overrides)
