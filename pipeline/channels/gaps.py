@@ -1,7 +1,8 @@
 """The gaps that the feed noticed, beside the ticks: read when there is one, and free otherwise.
 
 The feed publishes a gap before the tick that ended it. So whoever has that tick, and looks at
-``ready`` then, has the gap too.
+``ready`` then, has the gap too. A feed makes this ring before that of the ticks: who follows to the
+next ring of ticks finds the next ring of gaps.
 """
 
 from __future__ import annotations

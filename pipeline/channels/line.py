@@ -132,7 +132,6 @@ class FeedLine(_Line):
         self._last = self._places[ADAPTER if alone else RISK]
         self._everybody = self._readers.bells(*self._places)
         listeners = [name for name in self._places if not (self.lockstep and name == RISK)]
-        # Before the ticks: who follows to the next ring of ticks finds the next ring of gaps.
         self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
         self.ticks = self._channels.RingWriter(
             self.directory / TICKS,
