@@ -85,6 +85,7 @@ class RiskSession:
         self._last: list[TickRow] = [NO_TICK] * count
         self._watches = Watches(settings, rulebook)
         self._watch_of = self._watches.of
+        self._due_ns = self._watches.due_ns  # a copy: on_tick looks at it with every tick
         self._closed = [(0, int(ExitKind.NONE))] * count  # position id, kind of its last exit
         self._row_dtype = positions_dtype(count)
         self._as_of_signal = self._signals = self._refused = 0
@@ -94,7 +95,8 @@ class RiskSession:
         self._newest = row
         instrument = row[INSTRUMENT]
         self._last[instrument] = row
-        if row[EVENT] >= self._watches.due_ns:
+        due_ns = self._due_ns
+        if due_ns is not None and row[EVENT] >= due_ns:
             return self._exits_of_all(row)
         watch = self._watch_of[instrument]
         if watch is None or watch.quiet_low_e4 <= row[PRICE] <= watch.quiet_high_e4:
@@ -156,12 +158,14 @@ class RiskSession:
         delays = self._in_flight.land(fill)
         if not self.book.is_exit(order):
             self._watches.entered(self.book.enter(order, fill, delays), fill.ts_event_ns)
+            self._due_ns = self._watches.due_ns
             return None
         watch = self._watch_of[order.instrument]
         assert watch is not None, "an open position has a watch"
         trade = self.book.leave(order, fill, watch.low_e4, watch.high_e4)
         if self.book.position(order.instrument) is None:
             self._watches.left(order.instrument)
+            self._due_ns = self._watches.due_ns
             self._closed[order.instrument] = (order.position_id, int(kind_of(order.reason)))
             self._cool_down.closed(order.reason, fill.ts_event_ns)
         return trade
@@ -310,6 +314,7 @@ class RiskSession:
             return None
         held = [(p, self._last[p.instrument][PRICE]) for p in self.book.open_positions()]
         breach = self._watches.look(self._equity_e4(), ts_event_ns, held)
+        self._due_ns = self._watches.due_ns
         if breach is not None and not self.mandate.is_halted:
             self.halt(breach.reason)
         return breach
