@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Fill, Order, OrderUpdate, Side
-from pipeline.records import PRICE_SCALE, Action, ExitKind, SignalRow, positions_dtype
+from pipeline.records import PRICE_SCALE, ExitKind, SignalRow, positions_dtype
 from pipeline.results.trades import Trade
 from pipeline.risk.drafting import NO_CAUSE, Cause, Decision, Drafting
 from pipeline.risk.exits import ExitWatch, exits_due
 from pipeline.risk.in_flight import InFlight
-from pipeline.risk.limits import Facts, Limits, Refusal, side_of
+from pipeline.risk.limits import Facts, Limits, Refusal, Size, side_of
 from pipeline.risk.losses import Breach, CoolDown
 from pipeline.risk.mandate import STATE, Event, Mandate, TradingState
 from pipeline.risk.numbering import Numbering
@@ -116,11 +116,11 @@ class RiskSession:
         if signal.seq > self._as_of_signal:
             self._as_of_signal = signal.seq
             self.version += 1
-        refusal = self._limits.refusal(signal, facts)
-        if refusal is not None:
+        judged = self._limits.judge(signal, facts)
+        if isinstance(judged, Refusal):
             self._refused += 1
-            return refusal
-        return self._close(signal) if signal.action == Action.CLOSE else self._enter(signal, facts)
+            return judged
+        return self._close(signal) if judged is None else self._enter(signal, judged, now_ns)
 
     def on_update(self, update: OrderUpdate) -> Heard | None:
         """Take what became known of an order; None where it is nothing new, or not ours."""
@@ -278,8 +278,7 @@ class RiskSession:
         reason = text if text == Reason.STRATEGY_FAILED else STRATEGY_SIGNAL + text
         return self._exit(position, self._in_flight.closable(position), reason, _cause(signal))
 
-    def _enter(self, signal: SignalRow, facts: Facts) -> Sequence[Order]:
-        size = self._limits.size(signal, facts)
+    def _enter(self, signal: SignalRow, size: Size, now_ns: int) -> Sequence[Order]:
         decision = Decision(
             position_id=self._numbering.next_position(),
             instrument=signal.instrument,
@@ -289,7 +288,7 @@ class RiskSession:
             reason=signal.text,
             cause=_cause(signal),
         )
-        return self._send(decision, Delays.of(signal, facts.now_ns))
+        return self._send(decision, Delays.of(signal, now_ns))
 
     def _exit(
         self, position: Position, quantity: int, reason: str, cause: Cause
