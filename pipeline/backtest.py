@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.paper.orders import PaperGateway
+from pipeline.brokers.recorded.session import refuse_missing_depth
 from pipeline.errors import StrategyFailed
-from pipeline.records import IST
+from pipeline.records import IST, TICK_WITH_DEPTH
 from pipeline.results.files import write_results
 from pipeline.results.parameters import settings_rows
 from pipeline.results.statistics import Summary, summarise
@@ -31,7 +32,7 @@ from pipeline.risk.reasons import Reason
 from pipeline.risk.rows import RECEIVED
 from pipeline.risk.session import RiskSession, RiskStatistics
 from pipeline.risk.starting import check_start
-from pipeline.settings import Settings, e4
+from pipeline.settings import Settings
 from pipeline.strategy.loading import load_strategy
 from pipeline.strategy.session import StrategySession
 
@@ -76,7 +77,8 @@ class BacktestResult:
 def backtest(
     settings: Settings, ticks: NDArray[np.void], *, ledger_path: Path | str = MEMORY
 ) -> BacktestResult:
-    """Run the day in ``ticks`` (TICK rows, oldest first) and return what it came to.
+    """Run the day in ``ticks`` (TICK rows, or TICK_WITH_DEPTH, oldest first) and return what it
+    came to.
 
     ``ticks["seq"]`` need not be set. What is open after the last tick is closed at its price.
     Raises SettingsError for a day that ``check_start`` refuses.
@@ -87,10 +89,15 @@ def backtest(
         load_strategy(settings.strategy), settings.instruments, settings.strategy.failures_max
     )
     session = RiskSession(settings, rulebook)
-    gateway = PaperGateway(e4(settings.risk.slippage_points))
+    gateway = PaperGateway.of(settings, session.quote, lambda: session.newest_recv_ns)
     with Ledger.open(ledger_path) as ledger:
         ledger.settings_used(settings_rows(settings))
-        _run(_numbered(ticks), strategy, Desk(session, ledger, gateway))
+        desk = Desk(session, ledger, gateway)
+        _run(*_numbered(ticks, settings), strategy, desk)
+        gateway.hurry()  # after the last tick the clock stands still
+        desk.hear()
+        desk.flatten(Reason.SESSION_END)
+        ledger.commit()
         trades = ledger.trades()
         refusals = ledger.refusals()
     return BacktestResult(
@@ -105,30 +112,47 @@ def backtest(
     )
 
 
-def _numbered(ticks: NDArray[np.void]) -> NDArray[np.void]:
-    """Return a copy with the seqs that a ring would give."""
-    ticks = ticks.copy()
-    ticks["seq"] = np.arange(1, len(ticks) + 1)
-    return ticks
+def _numbered(
+    ticks: NDArray[np.void], settings: Settings
+) -> tuple[NDArray[np.void], NDArray[np.void] | None]:
+    """Return a copy with the seqs that a ring would give, and the depth that came with it."""
+    refuse_missing_depth(settings.strategy.depth, ticks)
+    seqs = np.arange(1, len(ticks) + 1)
+    has_depth = ticks.dtype == TICK_WITH_DEPTH
+    bare = ticks["tick"].copy() if has_depth else ticks.copy()
+    bare["seq"] = seqs
+    if not settings.strategy.depth:
+        return bare, None
+    depths = ticks["depth"].copy()
+    depths["tick_seq"] = seqs
+    return bare, depths
 
 
-def _run(ticks: NDArray[np.void], strategy: StrategySession, desk: Desk) -> None:
+def _run(
+    ticks: NDArray[np.void],
+    depths: NDArray[np.void] | None,
+    strategy: StrategySession,
+    desk: Desk,
+) -> None:
     session = desk.session
     shown_version = session.version
     signal_count = 0
-    for tick, row in _one_by_one(ticks):
+    for place, (tick, row) in enumerate(_one_by_one(ticks)):
+        if depths is not None and depths[place]["ts_recv_ns"]:
+            strategy.on_depth(depths[place])
         signals = strategy.on_ticks(tick)
         if len(signals):
             signals["seq"] = range(signal_count + 1, signal_count + len(signals) + 1)
             signal_count += len(signals)
             desk.on_signals(signals, row[RECEIVED])
         desk.on_tick(row, row[RECEIVED])
+        if session.awaits_fills:
+            desk.hear()
         if session.version != shown_version:
             shown_version = session.version
             strategy.on_positions(session.positions_row())
         if strategy.failed is not None:
             break
-    desk.flatten(Reason.SESSION_END)
 
 
 def _one_by_one(ticks: NDArray[np.void]) -> Iterator[tuple[NDArray[np.void], tuple[int, ...]]]:

@@ -25,12 +25,16 @@ from numpy.typing import NDArray
 
 from pipeline.channels import choose
 from pipeline.channels.cell import CellReader
+from pipeline.channels.depths import DEPTHS, DepthReader
+from pipeline.channels.gaps import GAPS, GAPS_CAPACITY, GapReader
 from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
+from pipeline.channels.missed import read_again
 from pipeline.channels.readers import Readers, ReaderSlot
-from pipeline.channels.ring import RingReader
+from pipeline.channels.ring import RingReader, RingWriter
 from pipeline.channels.rundir import (
     lock_path,
     open_readers,
+    owner_created,
     remove_if_last,
     wait_for,
     wait_for_owner,
@@ -38,6 +42,8 @@ from pipeline.channels.rundir import (
 from pipeline.channels.waiting import SPIN_SLICE_NS, Bell, Callback, Waiting, Words
 from pipeline.records import (
     CLOSE_REQUEST,
+    DEPTH,
+    GAP,
     HEARTBEAT,
     SIGNAL,
     TICK,
@@ -132,7 +138,23 @@ class FeedLine(_Line):
             settings.channels.ring_capacity,
             self._readers.bells(*listeners),
         )
+        self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
+        self._depths: RingWriter | None = None
+        if settings.strategy.depth:
+            self._depths = self._channels.RingWriter(
+                self.directory / DEPTHS, DEPTH, settings.channels.ring_capacity
+            )
         self._everybody.ring()  # who read the ring of a feed that died follows
+
+    def publish(self, rows: NDArray[np.void]) -> None:
+        """Publish TICK rows, or TICK_WITH_DEPTH rows and first the depth that some have."""
+        if self._depths is not None:
+            depths = rows["depth"].copy()
+            depths["tick_seq"] = self.ticks.published + np.arange(1, len(rows) + 1)
+            depths["instrument"] = rows["instrument"]
+            self._depths.publish(depths[depths["ts_recv_ns"] > 0])
+            rows = np.ascontiguousarray(rows["tick"])
+        self.ticks.publish(rows)
 
     def wait_for_readers(self) -> None:
         """Wait until every reader has attached, so that none misses the first tick."""
@@ -143,6 +165,12 @@ class FeedLine(_Line):
         """True also when it came and went; a process of a run before is not it."""
         lock = lock_path(self.directory, slot.name)
         return slot.gone or (slot.pid == lock_pid(lock) != 0 and lock_is_held(lock))
+
+    @property
+    def unread(self) -> int:
+        """Ticks that the slowest reader has not handled yet."""
+        reading = [slot for slot in self._places.values() if slot.pid and not slot.gone]
+        return max((self.ticks.published - slot.cursor for slot in reading), default=0)
 
     @property
     def done(self) -> bool:
@@ -156,6 +184,9 @@ class FeedLine(_Line):
 
     def close(self) -> None:
         self.ticks.close(failed=self._failed)
+        self.gaps.close(failed=self._failed)
+        if self._depths is not None:
+            self._depths.close(failed=self._failed)
         self._everybody.ring()
         super().close()
 
@@ -175,6 +206,7 @@ class _ReaderLine(_Line):
     def _attach(self, when_lapped: WhenLapped) -> None:
         path = wait_for_owner(self.directory, TICKS, FEED)
         self.ticks = self._channels.RingReader(path, TICK, self._place, when_lapped)
+        self.gaps = GapReader(wait_for_owner(self.directory, GAPS, FEED), self._channels)
         self.waiting = self._new_waiting()
         self._place.take()
 
@@ -210,6 +242,7 @@ class _ReaderLine(_Line):
 
     def close(self) -> None:
         self.ticks.close()
+        self.gaps.close()
         super().close()
 
 
@@ -231,10 +264,12 @@ class StrategyLine(_ReaderLine):
         self.signals = self._channels.QueueWriter(
             self.directory / SIGNALS, SIGNAL, settings.channels.queue_capacity, self._risk_bells
         )
-        self.positions = self._channels.CellReader(
-            wait_for_owner(self.directory, POSITIONS, RISK),
-            positions_dtype(len(settings.instruments)),
-        )
+        wait_for_owner(self.directory, POSITIONS, RISK)
+        self.positions = self._open_positions()
+        self.depths: DepthReader | None = None
+        if settings.strategy.depth:
+            path = wait_for_owner(self.directory, DEPTHS, FEED)
+            self.depths = DepthReader(path, self._channels)
         self._attach(settings.strategy.when_lapped)
         self._wait = _wait_of(settings, spin_bare, self._bell)
 
@@ -253,6 +288,16 @@ class StrategyLine(_ReaderLine):
         """
         return self.ticks.wait_for_rows(limit, *self._wait)
 
+    def _open_positions(self) -> CellReader:
+        path = self.directory / POSITIONS
+        return self._channels.CellReader(path, positions_dtype(len(self._settings.instruments)))
+
+    def follow_positions(self) -> None:
+        """Go on with the positions of another risk, where one took over."""
+        if self.positions.superseded:
+            self.positions.close()
+            self.positions = self._open_positions()
+
     def commit(self) -> None:
         """Say that all ticks read so far are handled and their signals are in the queue."""
         self.ticks.commit()
@@ -264,6 +309,8 @@ class StrategyLine(_ReaderLine):
         self._risk_bells.ring()
         self.signals.close()
         self.positions.close()
+        if self.depths is not None:
+            self.depths.close()
         super().close()
 
 
@@ -276,23 +323,39 @@ class RiskLine(_ReaderLine):
             self.directory / POSITIONS, positions_dtype(len(settings.instruments))
         )
         self._strategy = self._places[STRATEGY]
-        self.signals = self._channels.QueueReader(
-            wait_for_owner(self.directory, SIGNALS, STRATEGY), SIGNAL
-        )
+        self.signals = self._channels.QueueReader(self._wait_for_signals(), SIGNAL)
         self._feed_lock = lock_path(self.directory, FEED)
         self._requests_path = self.directory / REQUESTS
         self._requests: CellReader | None = None
-        self._requests_done = 0
+        self.requests_done = 0
+        self.handled_before = self._place.cursor  # > 0: another risk of this run died
         self._attach(settings.risk.when_lapped)
+
+    def _wait_for_signals(self) -> Path:
+        """Wait for the queue; that of a strategy that died will do: what it wanted still counts."""
+        path, slot = self.directory / SIGNALS, self._strategy
+        wait_for(
+            lambda: owner_created(path, STRATEGY) or (slot.gone and path.exists()),
+            f"{STRATEGY} to create {path}",
+        )
+        return path
+
+    def missed(self, after_seq: int) -> NDArray[np.void]:
+        """Return the ticks behind ``after_seq`` that another risk of this run may not have
+        handled, as far as the ring still has them; nothing where there was no other one."""
+        if not self.handled_before:
+            return np.zeros(0, TICK)
+        first = min(after_seq, self.handled_before)
+        return read_again(self.directory / TICKS, self._place, first, self.ticks.cursor)
 
     def close_request(self) -> str | None:
         """Return why the user's program wants every position closed, each request once."""
         if self._requests is None and self._requests_path.exists():
             self._requests = self._channels.CellReader(self._requests_path, CLOSE_REQUEST)
         row = None if self._requests is None else self._requests.latest()
-        if row is None or int(row["seq"][0]) == self._requests_done:
+        if row is None or int(row["seq"][0]) == self.requests_done:
             return None
-        self._requests_done = int(row["seq"][0])
+        self.requests_done = int(row["seq"][0])
         return bytes(row["reason"][0]).decode("utf-8", "replace")
 
     @property
@@ -325,9 +388,11 @@ class RiskLine(_ReaderLine):
     @property
     def ended(self) -> bool:
         """True when no tick and no signal can come any more."""
-        return self.ticks.ended and self._strategy_is_done() and not self.signals.waiting
+        return self.ticks.ended and self.strategy_is_gone and not self.signals.waiting
 
-    def _strategy_is_done(self) -> bool:
+    @property
+    def strategy_is_gone(self) -> bool:
+        """True when no signal can come any more."""
         return self._strategy.gone or not lock_is_held(lock_path(self.directory, STRATEGY))
 
     @property

@@ -6,21 +6,25 @@ import logging
 import os
 from contextlib import closing
 from time import monotonic_ns, time_ns
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.contract import MarketSession
+from pipeline.brokers.kite import session as kite
 from pipeline.brokers.kite.session import KiteSession
 from pipeline.brokers.recorded.files import read_ticks
-from pipeline.brokers.recorded.session import Recording
+from pipeline.brokers.recorded.session import Recording, refuse_missing_depth
+from pipeline.brokers.smartapi import session as smartapi
 from pipeline.brokers.smartapi.session import SmartApiSession
 from pipeline.channels.line import FeedLine
+from pipeline.channels.ring import RingWriter
 from pipeline.channels.waiting import PollYielding
 from pipeline.feed.connection import Connection
-from pipeline.feed.hours import SessionHours
-from pipeline.records import ProcessState, Stage
+from pipeline.feed.connections import Connections
+from pipeline.feed.hours import Days, SessionHours
+from pipeline.feed.sharing import shares_of
+from pipeline.records import GAP, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages
@@ -30,15 +34,49 @@ from pipeline.settings import FeedSettings, Settings, load_secrets
 log = logging.getLogger("feed")
 
 RECEIVE_MAX = 256
+_NO_GAPS = np.zeros(0, GAP)
+
+
+class Broker(NamedTuple):
+    """How to speak with a broker, and what it allows."""
+
+    session: type[KiteSession] | type[SmartApiSession]
+    tokens_max: int  # of one connection
+    connections_max: int
+
+
+_BROKERS = {
+    "kite": Broker(KiteSession, kite.TOKENS_PER_CONNECTION_MAX, kite.CONNECTIONS_MAX),
+    "smartapi": Broker(
+        SmartApiSession, smartapi.TOKENS_PER_CONNECTION_MAX, smartapi.CONNECTIONS_MAX
+    ),
+}
 
 
 class Source(Protocol):
     """Where ticks come from."""
 
-    duplicates: int
-    refused: int
-    skipped: int
-    outages: int
+    ended_gaps: list[NDArray[np.void]]  # GAP rows that end with the ticks returned last
+
+    @property
+    def duplicates(self) -> int: ...
+
+    @property
+    def refused(self) -> int: ...
+
+    @property
+    def skipped(self) -> int: ...
+
+    @property
+    def outages(self) -> int: ...
+
+    @property
+    def connected(self) -> int:
+        """Connections that stand."""
+
+    @property
+    def silent(self) -> int:
+        """Instruments that were subscribed and never ticked in time."""
 
     @property
     def ended(self) -> bool:
@@ -47,13 +85,21 @@ class Source(Protocol):
     def receive(self, limit: int) -> NDArray[np.void]:
         """Return the next TICK rows, possibly none; may block for 50 ms."""
 
+    @property
+    def missing_since_ns(self) -> int:
+        """When the oldest gap that lasts began, 0 = there is none."""
+
+    def missing(self) -> NDArray[np.void]:
+        """Return the GAP rows of what is missing still."""
+
     def close(self) -> None: ...
 
 
 class RecordedSource:
     """A recorded day, as fast as it is asked for."""
 
-    duplicates = refused = skipped = outages = 0
+    duplicates = refused = skipped = outages = connected = silent = missing_since_ns = 0
+    ended_gaps: list[NDArray[np.void]] = []  # noqa: RUF012 - it has none, ever
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -67,39 +113,61 @@ class RecordedSource:
         rows["ts_recv_ns"] = monotonic_ns()
         return rows
 
+    def missing(self) -> NDArray[np.void]:
+        return _NO_GAPS
+
     def close(self) -> None:
         pass
 
 
-def open_source(settings: Settings, *, ever_connected: bool = False) -> Source:
-    """Return the source that the settings name; nothing is connected yet.
+def open_source(settings: Settings, ring: RingWriter, days: Days | None, spin_bare: bool) -> Source:
+    """Return the source of what goes on ``ring``; nothing is connected yet.
 
-    ``ever_connected`` says that the broker's address is known to be right.
+    ``days`` says when ticks are to be expected; the clock of a day that is played again is not
+    this machine's. Raises SettingsError for more instruments than the broker allows.
     """
-    if settings.feed.broker == "recorded":
-        assert settings.feed.recording is not None, "checked when the settings were"
-        return RecordedSource(Recording(read_ticks(settings.feed.recording, settings.instruments)))
-    feed, secrets = settings.feed, load_secrets(settings.feed, os.environ)
-    session: MarketSession
-    if feed.broker == "kite":
-        session = KiteSession(feed, settings.instruments, secrets)
-    else:
-        session = SmartApiSession(feed, settings.instruments, secrets)
-    # The clock of a day that is played again is not this machine's.
-    has_hours = settings.session.gates and _is_live(settings)
-    hours = SessionHours(settings.session if has_hours else None)
-    return Connection(session, feed, hours, ever_connected=ever_connected)
+    feed = settings.feed
+    if feed.broker == "recorded":
+        assert feed.recording is not None, "checked when the settings were"
+        ticks = read_ticks(feed.recording, settings.instruments)
+        refuse_missing_depth(settings.strategy.depth, ticks)
+        return RecordedSource(Recording(ticks))
+    secrets = load_secrets(feed, os.environ)
+    hours = SessionHours(days if _is_live(settings) else None)
+    broker = _BROKERS[feed.broker]
+    shares = shares_of(settings.instruments, broker.tokens_max, broker.connections_max)
+    connections = [
+        Connection(
+            broker.session(feed, share.instruments, secrets, depth=settings.strategy.depth),
+            feed,
+            share,
+            hours,
+            last_seq=lambda: ring.published,
+            ever_connected=ring.published > 0,  # by a feed that died
+            blocks=len(shares) == 1,
+            spin_bare=spin_bare,
+        )
+        for share in shares
+    ]
+    if len(connections) == 1:
+        return connections[0]
+    log.info("%d instruments on %d connections", len(settings.instruments), len(connections))
+    return Connections(connections, blocks=feed.receive == "block", spin_bare=spin_bare)
 
 
-def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
-    """Run the feed until the source ends or a signal asks to stop."""
+def run(settings: Settings, days: Days | None = None, spin_bare: bool = False) -> ExitCode:
+    """Run the feed until the source ends or a signal asks to stop.
+
+    ``days`` says when ticks are to be expected; None means at any time.
+    """
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
         FeedLine(settings) as line,
-        closing(open_source(settings, ever_connected=line.ticks.published > 0)) as source,
+        closing(open_source(settings, line.ticks, days, spin_bare)) as source,
     ):
         line.wait_for_readers()
         _carry(settings.feed, source, line, stop, _Times(is_live=_is_live(settings)))
+        line.gaps.publish(source.missing())
     return ExitCode.OK
 
 
@@ -120,11 +188,18 @@ def _carry(
         if ticks_max is not None:
             rows = rows[: ticks_max - line.ticks.published]
         if len(rows):
-            line.ticks.publish(rows)
+            if source.ended_gaps:  # before the tick that ends them, so that who has it has them
+                publish_gaps()
+            line.publish(rows)
             times.note(rows)
             last["event"] = rows["ts_event_ns"][-1]
             last["price"] = rows["price_e4"][-1]
         return len(rows)
+
+    def publish_gaps() -> None:
+        rows = np.concatenate(source.ended_gaps)
+        source.ended_gaps.clear()
+        line.gaps.publish(rows)
 
     def beat(cycles: int) -> None:
         times.set_clock()
@@ -139,6 +214,11 @@ def _carry(
             refused=source.refused,
             skipped=source.skipped,
             outages=source.outages,
+            connected=source.connected,
+            gaps=line.gaps.published,
+            silent=source.silent,
+            missing_since_ns=source.missing_since_ns,
+            unread=line.unread,
             latency=times.stages.row(),
         )
 

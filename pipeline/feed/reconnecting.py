@@ -103,7 +103,8 @@ class Outage:
         was_healthy = self._is_healthy(now_ns)
         self._connected_ns = 0
         if was_healthy:
-            self._since_ns = self.retry_at_ns = now_ns
+            self._since_ns = self._since_ns or now_ns
+            self.failures, self.retry_at_ns = 0, now_ns
         else:
             self.failed(Failure.NETWORK, now_ns, opens_in_ns=opens_in_ns, chance=chance)
 
@@ -127,6 +128,11 @@ class Outage:
         due = in_session and not self.alarmed and bool(self._since_ns)
         self.alarmed |= due
         return due
+
+    @property
+    def was_told(self) -> bool:
+        """True when some reason of this outage was told."""
+        return bool(self._told)
 
     def is_news(self, why: str) -> bool:
         """Tell whether ``why`` was not told yet in this outage, and may be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import websocket
+from aiohttp import ClientSession, web
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
@@ -18,7 +20,11 @@ from pipeline.brokers.kite.tokens import Tokens
 from pipeline.brokers.kite.wire import decode
 from pipeline.errors import AuthRefused
 from pipeline.feed.connection import Connection
+from pipeline.feed.sharing import Share
 from pipeline.settings import SIMULATOR_SECRETS, FeedSettings, Secrets
+from pipeline.simulator.exchange import Exchange
+from pipeline.simulator.kite import KiteDialect
+from pipeline.simulator.report import Report
 from pipeline.testing import make_instrument, make_ticks
 from tests.system.listening import receive_until
 from tests.system.simulating import SECONDS_MAX, Simulate, Simulator, Simulators, receive
@@ -147,7 +153,32 @@ def test_a_heartbeat_comes_while_there_is_nothing_else(simulate: Simulate) -> No
     assert receive(client) == (BINARY, b"\0")
 
 
+def test_an_order_postback_is_told_to_every_client() -> None:
+    postback = '{"type":"order","data":{"order_id":"1"}}'
+
+    async def hear_it_twice() -> list[str]:
+        ticks = day(10)
+        report = Report([row.symbol for row in INSTRUMENTS])
+        exchange = Exchange(ticks, KiteDialect(ticks, INSTRUMENTS), report, speed=None)
+        runner = web.AppRunner(exchange.app)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+            async with ClientSession() as session:
+                login = login_query(SIMULATOR_SECRETS)
+                clients = [await session.ws_connect(url, params=login) for _ in range(2)]
+                await exchange.tell(postback)
+                return [await client.receive_str(timeout=SECONDS_MAX) for client in clients]
+        finally:
+            await runner.cleanup()
+
+    assert asyncio.run(hear_it_twice()) == [postback] * 2
+
+
 # The feed's connection -----------------------------------------------------------------------
+
+SHARE = Share(0, 0, tuple(INSTRUMENTS))
 
 
 def make_feed(simulator: Simulator) -> FeedSettings:
@@ -157,7 +188,7 @@ def make_feed(simulator: Simulator) -> FeedSettings:
 
 def connected(simulator: Simulator, secrets: Secrets = SIMULATOR_SECRETS) -> Connection:
     feed = make_feed(simulator)
-    return Connection(KiteSession(feed, INSTRUMENTS, secrets), feed)
+    return Connection(KiteSession(feed, INSTRUMENTS, secrets), feed, SHARE)
 
 
 def test_a_frame_of_several_ticks_is_given_out_as_asked_for(simulate: Simulate) -> None:
@@ -180,10 +211,10 @@ def test_after_a_reconnect_tokens_and_modes_are_restored_and_snapshots_dropped(
     simulator = simulate(day(10, step_ms=3_600_000), broker="kite", speed=1.0)
     feed = make_feed(simulator)
     session = KiteSession(feed, INSTRUMENTS, SIMULATOR_SECRETS)
-    with closing(Connection(session, feed)) as connection:
+    with closing(Connection(session, feed, SHARE)) as connection:
         while not len(connection.receive(1)):
             pass  # the first tick comes at once, the next in an hour
-    with closing(Connection(session, feed)) as connection:
+    with closing(Connection(session, feed, SHARE)) as connection:
         while not connection.duplicates:
             assert len(connection.receive(1)) == 0
         assert connection.refused == 1  # the snapshot in quote, before full took effect

@@ -24,11 +24,11 @@ from pipeline.brokers.smartapi.wire import (
     decode,
     instrument_key,
 )
-from pipeline.errors import SettingsError, explain
-from pipeline.records import TICK
+from pipeline.records import TICK, TICK_WITH_DEPTH
 from pipeline.settings import FeedSettings, Instrument, Secrets
 
 TOKENS_PER_MESSAGE_MAX = 200
+CONNECTIONS_MAX = 3
 TOKENS_PER_CONNECTION_MAX = 1_000
 PING_SECONDS_MAX = 10.0
 
@@ -47,22 +47,21 @@ class SmartApiSession:
     ping = "ping"
 
     def __init__(
-        self, feed: FeedSettings, instruments: Sequence[Instrument], secrets: Secrets
+        self,
+        feed: FeedSettings,
+        instruments: Sequence[Instrument],
+        secrets: Secrets,
+        *,
+        depth: bool = False,
     ) -> None:
-        """Raises SettingsError for more instruments than one connection carries."""
-        if len(instruments) > TOKENS_PER_CONNECTION_MAX:
-            raise SettingsError(
-                explain(
-                    f"{len(instruments)} instruments are configured",
-                    rule=f"one SmartAPI connection carries {TOKENS_PER_CONNECTION_MAX} tokens",
-                    cure="remove some [[instruments]] or divide them between two runs",
-                )
-            )
+        """With ``depth`` the rows are TICK_WITH_DEPTH."""
+        assert len(instruments) <= TOKENS_PER_CONNECTION_MAX, "one connection carries no more"
         self.url = self.address = feed.url
         self.headers: tuple[str, ...] = ()
         self.log_in(secrets)
         self.ping_interval_ns = int(min(PING_SECONDS_MAX, feed.silence_seconds_max / 3) * 1e9)
         self._mode = MODES[feed.mode]
+        self._row_type = TICK_WITH_DEPTH if depth else TICK
         self._instruments = tuple(instruments)
         self._instrument_of = {instrument_key(row): i for i, row in enumerate(instruments)}
         self._sequences = [0] * len(instruments)
@@ -97,7 +96,7 @@ class SmartApiSession:
         return Received(_NO_TICKS, notice=notice_of(text, _described, self._secrets))
 
     def on_binary(self, data: bytes | memoryview, now_ns: int) -> Received:
-        decoded = decode(data, self._instrument_of, now_ns)
+        decoded = decode(data, self._instrument_of, now_ns, self._row_type)
         if decoded is None:
             return Received(_NO_TICKS, refused=1, skipped=len(data))
         ticks, instrument, sequence, skipped = decoded
