@@ -81,6 +81,7 @@ class KiteSession:
         self._timed = feed.mode == "full"
         self._newest = np.zeros(len(instruments), TICK)
         self._newest_whole = self._newest.view(WHOLE_ROW)
+        self._newest_bytes = self._newest.data.cast("B")
         self._before = np.zeros(len(instruments), TICK)  # the newest when the connection was lost
         self._snapshots_come = False
         self._opened_ns = 0
@@ -125,9 +126,16 @@ class KiteSession:
         count = len(ticks)
         if self._snapshots_come:
             ticks = self._without_snapshots(ticks, now_ns)
+        self._remember(ticks)
+        return Received(ticks, (), count - len(ticks), refused, skipped)
+
+    def _remember(self, ticks: NDArray[np.void]) -> None:
+        if len(ticks) == 1:  # several times quicker than what numpy does for many
+            start = ticks["instrument"].item() * TICK.itemsize
+            self._newest_bytes[start : start + TICK.itemsize] = ticks.tobytes()[: TICK.itemsize]
+            return
         bare = ticks if self._row_type is TICK else np.ascontiguousarray(ticks["tick"])
         self._newest_whole[ticks["instrument"]] = whole(bare)
-        return Received(ticks, (), count - len(ticks), refused, skipped)
 
     def _without_snapshots(self, ticks: NDArray[np.void], now_ns: int) -> NDArray[np.void]:
         """Return the ticks that say something new since the connection was lost.
