@@ -126,6 +126,9 @@ def ist(epoch_ns: int) -> datetime:
 class Signal:
     """What the strategy wants done about the instrument of the tick it was just given.
 
+    ``buy`` opens a long position, ``sell`` a short one (where risk.allow_short is true), ``close``
+    leaves either.
+
     ``price`` (₹) defaults to the tick's price; ``stop_loss`` and ``take_profit`` (₹) are advice
     that is recorded; ``confidence`` is 0..1.
     """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,8 +41,8 @@ Listen = Callable[..., Listener]
 def listen() -> Iterator[Listen]:
     opened: list[Listener] = []
 
-    def start(*scripts: Script) -> Listener:
-        opened.append(Listener(*scripts))
+    def start(*scripts: Script, tls: ssl.SSLContext | None = None) -> Listener:
+        opened.append(Listener(*scripts, tls=tls))
         return opened[-1]
 
     yield start
@@ -308,6 +310,52 @@ def test_too_many_connections_are_waited_for_as_long_as_the_server_asks(listen: 
         receive_until(connection, lambda: connection._connecting.outage.failures == 1)
         wait_ns = connection._connecting.outage.retry_at_ns - time.monotonic_ns()
         assert 400 * 10**9 < wait_ns <= 500 * 10**9
+
+
+# Receiving -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a certificate of this machine's address, with its key."""
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject]
+    made = subprocess.run([*command, "-keyout", "-"], capture_output=True, check=True, text=True)
+    path.write_text(made.stdout)
+    return path
+
+
+@pytest.mark.parametrize("receive", ["block", "poll"])
+@pytest.mark.parametrize("frame_count", [1, 3_000])
+def test_every_frame_comes_over_tls_and_without_in_both_ways_of_receiving(
+    listen: Listen,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    receive: str,
+    frame_count: int,
+) -> None:
+    prices = [100 + n / 20 for n in range(frame_count)]
+    sent = [wire.frame(wire.encode("full", make_ticks([p]), Tokens(INSTRUMENTS))) for p in prices]
+
+    def flood(peer: Peer) -> None:
+        peer.upgrade()
+        for frame in sent:
+            peer.send(frame)
+        peer.send(b"still there?", Opcode.PING)
+        peer.wait_until_gone()
+
+    monkeypatch.setenv("WEBSOCKET_CLIENT_CA_BUNDLE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    for tls in (None, context):
+        listener = listen(flood, tls=tls)
+        with closing(connect(listener.url, receive=receive)) as connection:
+            found: list[int] = []
+            while len(found) < frame_count:
+                found += connection.receive(256)["price_e4"].tolist()
+            assert found == [round(price * 10_000) for price in prices]
+            assert connection.outages == 0
 
 
 # Stopping ------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def _run(mode: str, rate: int, ticks: NDArray[np.void], folder: Path) -> None:
             'risk.when_lapped="oldest"',
         ],
     )
-    feed.open_source = lambda _settings, _ring: Frames(ticks, rate)  # forked with us
+    feed.open_source = lambda *_: Frames(ticks, rate)  # forked with us
     progress = _Progress()
     code = supervise(settings, logs=ChildLogs(io.StringIO()), on_turn=progress.look)
     (folder / "progress.json").write_text(json.dumps(progress.figures()))
