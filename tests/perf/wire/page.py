@@ -33,9 +33,10 @@ METHOD = """
 - To the callback: 2 000 frames a second of one full packet, from the call of send until the user's
   code has been entered. The server sleeps between two frames. "bare wake-ups" reads nothing: recv
   on a socket, and one process waking another.
-- Poll mode spins in two processes, with `feed.receive` = "poll" in three, and the sender needs a CPU
-  too. On fewer they yield to each other, and the row is the scheduler's. CPU pressure, above, is the part of the time in which
-  somebody waited for a CPU: above a few per cent the figures are those of a fight.
+- Poll mode spins in two processes, with `feed.receive` = "poll" in three, and the sender needs a
+  CPU too. On fewer they yield to each other, and the row is the scheduler's. CPU pressure, above,
+  is the part of the time in which somebody waited for a CPU: above a few per cent the figures are
+  those of a fight.
 
 To measure on your machine: `scripts/bench wire`. It prints the same figures, and judges nothing;
 `--memory-ticks 100000000` takes a long day's ticks.
