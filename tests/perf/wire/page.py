@@ -27,9 +27,9 @@ METHOD = """
   where it says so.
 - Decoding: one process, the bytes in its cache already. Decoder and peer take turns in short
   rounds, and the best of each counts.
-- Ticks are decoded into rows of their own and copied into the ring then. What decoding straight into
-  its slots could save at most is the line "the ring alone": with it a packet that is refused, or a
-  snapshot that says nothing new, would leave a hole in what is published already.
+- Ticks are decoded into rows of their own and copied into the ring then. What decoding straight
+  into its slots could save at most is the line "the ring alone"; and a packet that is refused, or a
+  snapshot that says nothing new, would leave a hole in what is claimed already.
 - Intake: the feed process on a real WebSocket on loopback, with nobody reading its ring. The server
   sends without a pause. The rate is that between two heartbeats of the feed; its memory is sampled
   meanwhile, and the slope is a least-squares line without the first tenth.
