@@ -22,6 +22,7 @@ from pipeline.settings.options import (
     StrategySettings,
     WaitingSettings,
 )
+from pipeline.settings.orders import PaperSettings, RecoverySettings
 from pipeline.settings.page import settings_page
 from pipeline.settings.risk import RiskSettings
 from pipeline.settings.secrets import (
@@ -48,7 +49,9 @@ __all__ = [
     "Instrument",
     "Kind",
     "Mode",
+    "PaperSettings",
     "PinningSettings",
+    "RecoverySettings",
     "RiskSettings",
     "RunSettings",
     "Secrets",
