@@ -1,5 +1,6 @@
 """What the user can set: ``options`` declares it, ``files`` and ``secrets`` read it."""
 
+from pipeline.settings.broker import BrokerSettings
 from pipeline.settings.feed import LOOPBACK_HOSTS, FeedSettings
 from pipeline.settings.files import (
     Complete,
@@ -40,6 +41,7 @@ __all__ = [
     "SECRET_NAMES",
     "SHARES",
     "SIMULATOR_SECRETS",
+    "BrokerSettings",
     "CapitalSettings",
     "ChannelSettings",
     "Complete",

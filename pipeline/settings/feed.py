@@ -79,6 +79,16 @@ class FeedSettings(Section):
         ge=0,
     )
 
+    @property
+    def login(self) -> str:
+        """Whose login the secrets are."""
+        return self.broker
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when the ticks come from this machine."""
+        return urlsplit(self.url).hostname in LOOPBACK_HOSTS
+
     @model_validator(mode="before")
     @classmethod
     def _brokers_have_addresses(cls, table: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.records import INSTRUMENTS_MAX, WhenLapped
+from pipeline.settings.broker import BrokerSettings
 from pipeline.settings.feed import FeedSettings
 from pipeline.settings.kinds import (
     SHARES,
@@ -268,6 +269,7 @@ class Settings(Section):
     waiting: WaitingSettings
     pinning: PinningSettings = PinningSettings()
     channels: ChannelSettings = ChannelSettings()
+    broker: BrokerSettings = BrokerSettings()
 
     @field_validator("instruments")
     @classmethod
@@ -294,6 +296,21 @@ class Settings(Section):
         if risk.needs_clock:
             _need_a_clock("a time limit, a cool-down and limits of orders need", info)
         return risk
+
+    @field_validator("broker")
+    @classmethod
+    def _real_orders_have_live_ticks(
+        cls, broker: BrokerSettings, info: ValidationInfo
+    ) -> BrokerSettings:
+        feed = info.data["feed"] if "feed" in info.data else None
+        channels = info.data["channels"] if "channels" in info.data else None
+        if not broker.live or feed is None or channels is None:
+            return broker
+        if feed.broker == "recorded" or feed.is_loopback or channels.lockstep:
+            raise ValueError(
+                "live = true needs live ticks: no recording, no simulator, no lockstep"
+            )
+        return broker
 
     @property
     def run_directory(self) -> Path:
