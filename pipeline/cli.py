@@ -12,12 +12,22 @@ from pipeline.errors import TickpipeError
 from pipeline.runtime.exit_codes import ExitCode, exit_code_of
 from pipeline.settings import Mode
 from pipeline.simulator.process import DEFAULT_PORT
+from pipeline.simulator.script import describe_faults
 
 Verb = Callable[[argparse.Namespace], ExitCode]
 
 _EXIT_CODES = "exit codes:\n" + "\n".join(
     f"  {code.value:>3}  {code.name:<16} {code.meaning}" for code in ExitCode
 )
+
+_FAULTS = """a fault script is TOML, a table for each fault:
+  [[faults]]
+  tick = 2000            before this tick is sent; or time = "10:15", of the recording
+  kind = "reset"
+  symbol = "…"           only for the connections that carry it (all)
+  missed = 50            ticks that pass then without being sent (0)
+kinds, and what else each may say:
+""" + describe_faults()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,11 +145,12 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
         "compare",
         verbs.compare,
         "measure the modes beside the loops of the guide, and check that the trades are the same",
-        "compare\ncompare --quick\ncompare --out /tmp/here --runs 3",
+        "compare\ncompare --quick --json numbers.json\ncompare --out /tmp/here --runs 3",
     )
     compare.add_argument(
         "--out", type=Path, default=Path("results/compare"), metavar="DIR", help="for the results"
     )
+    compare.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     compare.add_argument("--quick", action="store_true", help="a slice, in half a minute")
     compare.add_argument("--runs", type=int, default=1, help="runs of every load (1)")
 
@@ -148,7 +159,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
         "ring",
         verbs.ring,
         "look at the ring of a running pipeline from outside",
-        "ring\nring --config configs/paper.toml\nwatch -n1 tickpipe ring --set run.name=nifty",
+        "ring\nring --config configs/paper.toml\nring --set run.name=nifty",
     )
     _config_options(ring)
 
@@ -160,8 +171,10 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentPar
         verbs.simulate,
         "be an exchange on this machine that plays a tick file in the protocol of feed.broker",
         "simulate day.csv\nsimulate day.csv --speed 100 --port 9000\nsimulate day.csv --speed max\n"
-        "simulate day.csv --config configs/kite.example.toml",
+        "simulate day.csv --config configs/kite.example.toml\n"
+        "simulate day.csv --speed 60 --faults faults.toml --report report.json",
     )
+    simulate.epilog = f"{simulate.epilog}\n\n{_FAULTS}"
     _tick_file(simulate)
     _config_options(simulate)
     simulate.add_argument(
@@ -172,6 +185,12 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentPar
     )
     simulate.add_argument(
         "--speed", type=_speed, default=1.0, metavar="N|max", help="times real time (1)"
+    )
+    simulate.add_argument(
+        "--faults", type=Path, metavar="FILE", help="fault script: what goes wrong, see below"
+    )
+    simulate.add_argument(
+        "--report", type=Path, metavar="FILE", help="JSON to write: what was delivered, broken"
     )
 
     generate = _add(

@@ -47,6 +47,7 @@ from pipeline.settings import Settings, load_secrets, load_settings
 from pipeline.simulator.generator import generate_day
 from pipeline.simulator.process import DIALECTS
 from pipeline.simulator.process import run as run_simulator
+from pipeline.simulator.script import read_script
 from pipeline.strategy.loading import load_strategy
 from pipeline.supervisor.process import supervise
 
@@ -194,6 +195,7 @@ def compare(options: argparse.Namespace) -> ExitCode:
     program = [sys.executable, "-P", "-m", "tests.perf.compare"]
     chosen = ["--out", str(options.out), "--runs", str(options.runs)]
     chosen += ["--quick"] * options.quick
+    chosen += [] if options.json is None else ["--json", str(options.json)]
     code = subprocess.call(program + chosen, env=os.environ | {"PYTHONPATH": str(root)})
     return ExitCode.OK if code == 0 else ExitCode.FAILED
 
@@ -250,6 +252,8 @@ def simulate(options: argparse.Namespace) -> ExitCode:
         broker=_simulated(settings),
         port=options.port,
         speed=options.speed,
+        faults=read_script(options.faults) if options.faults else None,
+        report=options.report,
     )
 
 

@@ -67,6 +67,11 @@ class _Line:
         self._channels = choose(settings.channels.implementation)
         self._readers = open_readers(self.directory, READER_NAMES, self._channels.Readers)
         self._places = {name: self._readers.slot(name) for name in self._readers.names}
+        self._others = [
+            (slot, lock_path(self.directory, name))
+            for name, slot in self._places.items()
+            if name != role
+        ]
         self._lock = OwnerLock(lock_path(self.directory, role))
         self._beat = self._channels.CellWriter(self.directory / f"{role}.beat", HEARTBEAT)
         self._beat_row = np.zeros(1, HEARTBEAT)
@@ -85,9 +90,9 @@ class _Line:
 
     def _bury_the_dead(self) -> None:
         """Declare readers gone whose process died and could not: nobody need wait for them."""
-        for role, slot in self._places.items():
-            lock = lock_path(self.directory, role)
-            if not slot.gone and slot.pid == lock_pid(lock) != 0 and not lock_is_held(lock):
+        for slot, lock in self._others:
+            pid = slot.pid  # before the look at the lock: the next process has another
+            if not slot.gone and not lock_is_held(lock) and pid == lock_pid(lock) != 0:
                 slot.declare_gone()
 
     def __enter__(self) -> Self:
@@ -274,15 +279,16 @@ class RiskLine(_ReaderLine):
         self.signals = self._channels.QueueReader(
             wait_for_owner(self.directory, SIGNALS, STRATEGY), SIGNAL
         )
+        self._feed_lock = lock_path(self.directory, FEED)
+        self._requests_path = self.directory / REQUESTS
         self._requests: CellReader | None = None
         self._requests_done = 0
         self._attach(settings.risk.when_lapped)
 
     def close_request(self) -> str | None:
         """Return why the user's program wants every position closed, each request once."""
-        path = self.directory / REQUESTS
-        if self._requests is None and path.exists():
-            self._requests = self._channels.CellReader(path, CLOSE_REQUEST)
+        if self._requests is None and self._requests_path.exists():
+            self._requests = self._channels.CellReader(self._requests_path, CLOSE_REQUEST)
         row = None if self._requests is None else self._requests.latest()
         if row is None or int(row["seq"][0]) == self._requests_done:
             return None
@@ -326,7 +332,7 @@ class RiskLine(_ReaderLine):
 
     @property
     def feed_alive(self) -> bool:
-        return lock_is_held(lock_path(self.directory, FEED))
+        return lock_is_held(self._feed_lock)
 
     @property
     def strategy_lapped(self) -> int:
@@ -351,14 +357,13 @@ class Watch:
     """Reads the heartbeats of a run from outside; attaches to each as it appears."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._paths = {role: directory / f"{role}.beat" for role in ROLES}
         self._cells: dict[str, CellReader] = {}
         self._rows: dict[str, NDArray[np.void]] = {}
 
     def latest(self) -> dict[str, NDArray[np.void]]:
         """Return the newest heartbeat of every role that has one, shape ``(1,)`` each."""
-        for role in ROLES:
-            path = self._directory / f"{role}.beat"
+        for role, path in self._paths.items():
             if role in self._cells and self._cells[role].superseded:
                 self._cells.pop(role).close()
             if role not in self._cells and path.exists():

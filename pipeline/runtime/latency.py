@@ -22,7 +22,7 @@ _WIDTH = 1 << _BITS  # buckets in a power of two
 _BUCKETS = (64 - _BITS) * _WIDTH  # up to the largest int64
 
 _PERCENTILES = ("50", "90", "99", "99.9")
-_THOUSANDTHS = np.array([500, 900, 990, 999])
+_THOUSANDTHS = (500, 900, 990, 999)
 
 
 class Latency(NamedTuple):
@@ -54,8 +54,10 @@ class LatencyHistogram:
         self._waiting = np.zeros(_WAITING_MAX, np.int64)
         self._at = 0  # where the next one waits
         self._buckets = np.zeros(_BUCKETS, np.int64)
+        self._used = 0  # no bucket behind these many has one
         self._counted = 0
         self._max_ns = 0
+        self._latest = NOTHING
 
     @property
     def count(self) -> int:
@@ -85,12 +87,15 @@ class LatencyHistogram:
 
     def latency(self) -> Latency:
         """Return what all of them come to: percentiles by nearest rank, the maximum exact."""
-        self._count_waiting()
-        if not self._counted:
-            return NOTHING
-        ranks = -(-self._counted * _THOUSANDTHS // 1_000)
-        at = self._buckets.cumsum().searchsorted(ranks)
-        p50, p90, p99, p999 = np.minimum(_highest_in(at), self._max_ns).tolist()
+        if self._latest.samples != self.count:
+            self._count_waiting()
+            self._latest = self._reckon()
+        return self._latest
+
+    def _reckon(self) -> Latency:
+        ranks = [-(-self._counted * part // 1_000) for part in _THOUSANDTHS]
+        at = self._buckets[: self._used].cumsum().searchsorted(ranks)
+        p50, p90, p99, p999 = (min(_highest_in(one), self._max_ns) for one in at.tolist())
         return Latency(self._counted, p50, p90, p99, p999, self._max_ns)
 
     def _count_waiting(self) -> None:
@@ -98,8 +103,10 @@ class LatencyHistogram:
         if not len(values):
             return
         np.maximum(values, 0, out=values)
+        buckets = _bucket_of(values)
+        np.add.at(self._buckets, buckets, 1)
         self._max_ns = max(self._max_ns, int(values.max()))
-        np.add.at(self._buckets, _bucket_of(values), 1)
+        self._used = max(self._used, int(buckets.max()) + 1)
         self._counted += self._at
         self._at = 0
 
@@ -116,11 +123,10 @@ def _bucket_of(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return buckets
 
 
-def _highest_in(buckets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the largest value of each bucket."""
-    shifts = np.maximum((buckets >> _BITS) - 1, 0)
-    highest: NDArray[np.int64] = ((buckets - (shifts << _BITS) + 1) << shifts) - 1
-    return highest
+def _highest_in(bucket: int) -> int:
+    """Return the largest value of the bucket."""
+    shift = max((bucket >> _BITS) - 1, 0)
+    return ((bucket - (shift << _BITS) + 1) << shift) - 1
 
 
 class Stages:

@@ -29,7 +29,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TextIO
 
@@ -78,6 +78,14 @@ class ChildHandler(MultiProcessingHandler):  # type: ignore[misc]
             super().emit(record)
         else:
             self.sub_handler.emit(record)  # nobody reads the queue any more
+
+    def _receive(self) -> None:
+        """Write what comes until the child's end is closed. The package's own loop wakes five
+        times a second to see whether it was closed here."""
+        with suppress(EOFError, OSError):
+            while True:
+                self.sub_handler.emit(self.queue.get())
+        self.queue.close()
 
     def _format_record(self, record: logging.LogRecord) -> logging.LogRecord:
         return _as_text(record)

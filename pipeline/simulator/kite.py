@@ -14,13 +14,20 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, SecretStr, TypeAdapter, ValidationError
 
 from pipeline.brokers.kite.session import TOKENS_PER_CONNECTION_MAX, login_query
 from pipeline.brokers.kite.tokens import Tokens
 from pipeline.brokers.kite.wire import encode, frame, is_exact
 from pipeline.settings import SIMULATOR_SECRETS, Instrument
-from pipeline.simulator.dialect import Answer, Modes, Refusal, refuse_inexact
+from pipeline.simulator.dialect import (
+    Answer,
+    Modes,
+    Refusal,
+    Snapshot,
+    newest,
+    refuse_inexact,
+)
 from pipeline.simulator.playing import Packets
 
 
@@ -52,12 +59,17 @@ class KiteDialect:
         )
         refuse_inexact(ticks, is_exact(ticks, tokens), rule)
         self._instrument_of = {int(token): index for index, token in enumerate(tokens.numbers)}
+        self._login = login_query(SIMULATOR_SECRETS)
         self._instruments: NDArray[np.uint16] = ticks["instrument"].copy()
         self._instrument_at: list[int] = self._instruments.tolist()
         self._packets = Packets(ticks, lambda mode, rows, _: encode(mode, rows, tokens))
 
+    def renew(self, token: str) -> None:
+        fields = {"access_token": SecretStr(token)}
+        self._login = login_query(SIMULATOR_SECRETS.model_copy(update=fields))
+
     def refusal(self, headers: Mapping[str, str], query: Mapping[str, str]) -> Refusal | None:
-        for name, expected in login_query(SIMULATOR_SECRETS).items():
+        for name, expected in self._login.items():
             found = query[name] if name in query else ""
             if not hmac.compare_digest(found.encode("utf-8", "surrogateescape"), expected.encode()):
                 why = f"{name} is missing or wrong"
@@ -82,12 +94,13 @@ class KiteDialect:
         asked = _apply(request, indexes, modes)
         return Answer(_unknown(unknown), self._snapshot(asked, modes, position))
 
-    def _snapshot(self, indexes: Iterable[int], modes: Modes, position: int) -> tuple[bytes, ...]:
-        newest = np.full(len(self._instrument_of), -1)
-        newest[self._instruments[:position]] = np.arange(position)  # the last of each stays
-        at = [(index, int(newest[index])) for index in indexes if newest[index] >= 0]
-        packets = [self._packets.packet(modes[index], place) for index, place in at]
-        return (frame(packets),) if packets else ()
+    def _snapshot(
+        self, indexes: Iterable[int], modes: Modes, position: int
+    ) -> tuple[Snapshot, ...]:
+        found = newest(self._instruments, indexes, position)
+        places = tuple(place for _, place in found)
+        packets = [self._packets.packets_at(modes[index], [place])[0] for index, place in found]
+        return (Snapshot(frame(packets), places),) if packets else ()
 
     def frames(self, modes: Modes, start: int, stop: int) -> Iterator[tuple[bytes, int]]:
         """Ticks are one frame until an instrument comes again."""

@@ -33,6 +33,10 @@ class Packets:
             self._blocks[mode] = block, packets
         return packets[offset]
 
+    def packets_at(self, mode: str, places: Sequence[int]) -> list[bytes]:
+        """Return the packets of the ticks at ``places``, wherever they are."""
+        return [self._encode(mode, self._ticks[place : place + 1], place)[0] for place in places]
+
 
 class Playhead:
     """Where in the recording the exchange is.
@@ -44,13 +48,13 @@ class Playhead:
         elapsed_ns = ticks["ts_event_ns"] - ticks["ts_event_ns"][0]
         self._due_s = elapsed_ns / (1e9 * (speed or 1.0))
         self._start_s = 0.0
-        self._count = len(ticks)
+        self.count = len(ticks)
         self.paced = speed is not None
         self.position = 0  # the next tick, counted from 0
 
     @property
     def ended(self) -> bool:
-        return self.position >= self._count
+        return self.position >= self.count
 
     def start(self, now_s: float) -> None:
         self._start_s = now_s
@@ -58,7 +62,7 @@ class Playhead:
     def due(self, now_s: float) -> int:
         """Return the position up to which ticks are due, that tick not included."""
         if not self.paced:
-            return self._count
+            return self.count
         return int(np.searchsorted(self._due_s, now_s - self._start_s, side="right"))
 
     def wait_s(self, now_s: float) -> float:

@@ -10,6 +10,9 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from aiohttp import web
@@ -20,8 +23,11 @@ from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.stopping import Stop, stop_on_signals
 from pipeline.settings import LOOPBACK_HOSTS, Instrument
+from pipeline.simulator.door import Door
 from pipeline.simulator.exchange import Exchange
 from pipeline.simulator.kite import KiteDialect
+from pipeline.simulator.report import Report
+from pipeline.simulator.script import Script, bind
 from pipeline.simulator.smartapi import SmartApiDialect
 
 log = logging.getLogger("simulator")
@@ -49,9 +55,15 @@ def run(
     speed: float | None = 1.0,
     wait_for: int = 1,
     keep: bool = False,
+    faults: Script | None = None,
+    report: Path | None = None,
     ready: Callable[[int], None] | None = None,
 ) -> ExitCode:
-    """Play until the recording or a signal ends it; see ``run_simulator``."""
+    """Play until the recording or a signal ends it; see ``run_simulator``.
+
+    What was done is then written to the file ``report``.
+    """
+    done = Report([row.symbol for row in instruments], every_tick=report is not None)
     with stop_on_signals(boundary.supervisor_pid()) as stop:
         run_simulator(
             ticks,
@@ -61,9 +73,13 @@ def run(
             speed=speed,
             wait_for=wait_for,
             keep=keep,
+            faults=faults,
+            report=done,
             ready=ready,
             stop=stop,
         )
+    if report is not None:
+        done.write(report)
     return ExitCode.OK
 
 
@@ -77,6 +93,9 @@ def run_simulator(
     speed: float | None,
     wait_for: int = 1,
     keep: bool = False,
+    faults: Script | None = None,
+    report: Report | None = None,
+    heartbeat_seconds: float = 1.0,
     ready: Callable[[int], None] | None = None,
     stop: Stop,
 ) -> int:
@@ -86,12 +105,22 @@ def run_simulator(
     once clients can connect. ``speed`` is times real time, None as fast as the clients take it.
     Playing starts when ``wait_for`` clients have subscribed. With ``keep`` the end of the
     recording does not end the simulator: who subscribes then is told that the recording ended.
+    ``faults`` is what goes wrong on the way; ``report`` is filled with what was done.
     Raises PortInUse, UsageError for an address that cannot be listened on, TickFileError for what
-    the broker's packets cannot hold, SettingsError for instruments that the broker cannot have.
+    the broker's packets cannot hold, SettingsError for instruments that the broker cannot have and
+    for faults that the recording cannot have.
     """
     _check(host, port, speed)
     dialect = DIALECTS[broker](ticks, instruments)
-    exchange = Exchange(ticks, dialect, speed=speed, wait_for=wait_for)
+    exchange = Exchange(
+        ticks,
+        dialect,
+        report or Report([row.symbol for row in instruments]),
+        speed=speed,
+        wait_for=wait_for,
+        faults=bind(faults, ticks, instruments) if faults else (),
+        heartbeat_seconds=heartbeat_seconds,
+    )
     asyncio.run(_serve(exchange, host, port, keep, ready, stop))
     return exchange.frames_sent
 
@@ -107,21 +136,20 @@ async def _serve(
     runner = web.AppRunner(exchange.app, access_log=None, shutdown_timeout=_CLEANUP_SECONDS_MAX)
     await runner.setup()
     try:
-        listener = _listen(host, port)
-        port = listener.getsockname()[1]
-        await web.SockSite(runner, listener).start()
-        log.info("listening on ws://%s:%d%s", host, port, exchange.path)
-        if ready is not None:
-            ready(port)
-        await _play(exchange, keep, stop)
-        await exchange.leave(_STOP_CLOSE_SECONDS_MAX)
+        async with aclosing(Door(runner, partial(_bound, host), port)) as door:
+            await door.open()
+            log.info("listening on ws://%s:%d%s", host, door.port, exchange.path)
+            if ready is not None:
+                ready(door.port)
+            await _play(exchange, door, keep, stop)
+            await exchange.leave(_STOP_CLOSE_SECONDS_MAX)
     finally:
         await runner.cleanup()
 
 
-async def _play(exchange: Exchange, keep: bool, stop: Stop) -> None:
+async def _play(exchange: Exchange, door: Door, keep: bool, stop: Stop) -> None:
     """Play until the recording ends (or, with ``keep``, beyond) or a stop is requested."""
-    playing = asyncio.create_task(exchange.play())
+    playing = asyncio.create_task(exchange.play(door))
     try:
         while not stop.requested:
             if playing.done():
@@ -135,14 +163,13 @@ async def _play(exchange: Exchange, keep: bool, stop: Stop) -> None:
         await asyncio.wait({playing})
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if host == "[::1]" else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     try:
         listener.bind((host.strip("[]"), port))
-        listener.listen()
     except OSError as error:
         listener.close()
         raise _cannot_listen(host, port, error) from None

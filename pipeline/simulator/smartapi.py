@@ -1,24 +1,33 @@
 """SmartAPI's side of its market data WebSocket. Pure.
 
 Sequence numbers are the ticks' places in the recording, 1 for the first, so that a client that
-comes back sees them go on, whatever it missed.
+comes back sees them go on, whatever it missed. Subscribing is answered with the newest tick of
+each instrument, where there has been one: who comes back and missed nothing gets an exact
+duplicate, as in recordings of the broker's stream.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from pipeline.brokers.smartapi.session import TOKENS_PER_CONNECTION_MAX, auth_headers
 from pipeline.brokers.smartapi.wire import MODES, encode, instrument_key, is_exact
 from pipeline.settings import SIMULATOR_SECRETS, Instrument
-from pipeline.simulator.dialect import Answer, Modes, Refusal, refuse_inexact
+from pipeline.simulator.dialect import (
+    Answer,
+    Modes,
+    Refusal,
+    Snapshot,
+    newest,
+    refuse_inexact,
+)
 from pipeline.simulator.playing import Packets
 
 _INVALID = "E1001"  # the broker's code for a request that it does not understand
@@ -63,15 +72,21 @@ class SmartApiDialect:
         rule = "SmartAPI sends whole paise, except in currency derivatives"
         refuse_inexact(ticks, is_exact(ticks, keys), rule)
         self._instrument_of = {key: index for index, key in enumerate(keys)}
-        self._instrument_at: list[int] = ticks["instrument"].tolist()
+        self._login = auth_headers(SIMULATOR_SECRETS)
+        self._instruments: NDArray[np.uint16] = ticks["instrument"].copy()
+        self._instrument_at: list[int] = self._instruments.tolist()
 
         def packets(mode: str, rows: NDArray[np.void], position: int) -> Sequence[bytes]:
             return [row.tobytes() for row in encode(mode, rows, keys, position + 1)]
 
         self._packets = Packets(ticks, packets)
 
+    def renew(self, token: str) -> None:
+        fields = {"jwt": SecretStr(token)}
+        self._login = auth_headers(SIMULATOR_SECRETS.model_copy(update=fields))
+
     def refusal(self, headers: Mapping[str, str], query: Mapping[str, str]) -> Refusal | None:
-        for name, expected in auth_headers(SIMULATOR_SECRETS).items():
+        for name, expected in self._login.items():
             found = headers[name] if name in headers else ""
             if not hmac.compare_digest(found.encode("utf-8", "surrogateescape"), expected.encode()):
                 why = f"{name} is missing or wrong"
@@ -82,21 +97,27 @@ class SmartApiDialect:
         if text == "ping":
             return Answer(("pong",))
         request = parse_request(text)
-        error = request if isinstance(request, str) else self._apply(request, modes)
-        return Answer((error,) if error else ())
-
-    def _apply(self, request: Request, modes: Modes) -> str:
-        """Change ``modes``; return the error frame to send, or nothing."""
+        if isinstance(request, str):
+            return Answer((request,))
+        known = [self._instrument_of[key] for key in request.keys if key in self._instrument_of]
+        asked = dict.fromkeys(known)  # each once, in order
+        if request.action == 1 and len(asked | modes) > TOKENS_PER_CONNECTION_MAX:
+            return Answer((_too_many_frame(request, len(asked | modes)),))
         unknown = [key for key in request.keys if key not in self._instrument_of]
-        indexes = {self._instrument_of[key] for key in request.keys if key not in unknown}
+        texts = (_unknown_tokens_frame(request, unknown),) if unknown else ()
         if request.action == 0:
-            for index in indexes:
+            for index in asked:
                 modes.pop(index, None)
-        elif len(indexes | modes.keys()) > TOKENS_PER_CONNECTION_MAX:
-            return _too_many_frame(request, len(indexes | modes.keys()))
-        else:
-            modes.update(dict.fromkeys(indexes, _NAMES[request.params.mode]))
-        return _unknown_tokens_frame(request, unknown) if unknown else ""
+            return Answer(texts)
+        mode = _NAMES[request.params.mode]
+        modes.update(dict.fromkeys(asked, mode))
+        return Answer(texts, self._snapshots(asked, mode, position))
+
+    def _snapshots(self, asked: Iterable[int], mode: str, position: int) -> tuple[Snapshot, ...]:
+        places = [place for _, place in newest(self._instruments, asked, position)]
+        packets = self._packets.packets_at(mode, places)
+        pairs = zip(packets, places, strict=True)
+        return tuple(Snapshot(packet, (place,)) for packet, place in pairs)
 
     def frames(self, modes: Modes, start: int, stop: int) -> Iterator[tuple[bytes, int]]:
         """One tick is one frame."""

@@ -52,7 +52,7 @@ log = logging.getLogger("supervisor")
 
 START_ORDER = (RISK, STRATEGY, FEED)
 STOP_ORDER = (STRATEGY, RISK, FEED)
-TURN_SECONDS = 0.05
+TURN_SECONDS = 0.1  # a heartbeat is as old at most
 STANDSTILL_NS = 1_000_000_000  # a turn of the supervisor's own that took this long
 
 Beats = Mapping[str, NDArray[np.void]]
@@ -68,7 +68,7 @@ def supervise(
 ) -> ExitCode:
     """Run the pipeline until it ends or a signal asks to stop; leave nothing behind.
 
-    ``on_turn`` is called with the newest heartbeats about twenty times a second. ``roles`` are
+    ``on_turn`` is called with the newest heartbeats about ten times a second. ``roles`` are
     the processes to start; with "adapter" among them another program will read the ring too.
     """
     arrangement = plan(read_topology(), settings)
@@ -147,8 +147,9 @@ class _Crew:
         while self._living:
             connection.wait([child.sentinel for child in self._living.values()], TURN_SECONDS)
             self._bury()
-            self._kill_the_hung()
-            look(self._watch.latest())
+            beats = self._watch.latest()
+            self._kill_the_hung(beats)
+            look(beats)
             if stop.requested:
                 self._stop_in_order(stop.reason)
             elif self._stop_wanted or (self._end_with_risk and RISK not in self._living):
@@ -190,23 +191,23 @@ class _Crew:
             return on_hang(role, restarts_left=left)
         return on_death(role, returncode, stopping=self._stopping, restarts_left=left)
 
-    def _kill_the_hung(self) -> None:
+    def _kill_the_hung(self, beats: Beats) -> None:
         """Kill who has not beaten for too long; it is judged with the dead on the next turn."""
         now_ns = monotonic_ns()
         if now_ns - self._looked_ns > STANDSTILL_NS:
             self._patient_from_ns = now_ns  # the machine stood still, and they with it
         self._looked_ns = now_ns
         for role, child in self._living.items():
-            age_s = (now_ns - max(self._beat_ns(role, child), self._patient_from_ns)) / 1e9
+            beat_ns = self._beat_ns(beats, role, child)
+            age_s = (now_ns - max(beat_ns, self._patient_from_ns)) / 1e9
             if age_s > self._settings.run.hang_seconds_max:
                 log.error("%s has not finished a turn for %.0f s: killing it", role, age_s)
                 self._hung.add(role)
                 child.kill()
                 child.join()
 
-    def _beat_ns(self, role: str, child: ForkProcess) -> int:
+    def _beat_ns(self, beats: Beats, role: str, child: ForkProcess) -> int:
         """Return when ``role`` beat last; now, while it has not attached yet."""
-        beats = self._watch.latest()
         if role not in beats or int(beats[role]["pid"][0]) != child.pid:
             return self._looked_ns
         return int(beats[role]["beat_ns"][0])

@@ -48,7 +48,8 @@ def _arguments() -> argparse.Namespace:
         epilog="\n".join(usage[2:]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="which (all)")
+    which = f"which of {', '.join(BENCHMARKS)} (all)"
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], metavar="name", help=which)
     parser.add_argument("--runs", type=int, default=5, help="runs of each (5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     parser.add_argument("--publish", action="store_true", help="write the page of a benchmark")

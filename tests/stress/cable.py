@@ -2,6 +2,10 @@
 
 It passes on the frames of a WebSocket whole. The number of a tick is the sequence that SmartAPI's
 binary frames carry; the simulator numbers the ticks of its recording 1, 2, 3, …
+
+A subscription in the middle of the recording is answered with the newest ticks, which may have been
+sent before: to a feed that was started anew they would be new. The cable keeps them to itself; they
+are what comes before the simulator's first ping.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
-BINARY = 2
+BINARY, PING = 2, 9
 SEQUENCE_OFFSET = 27  # in the packet
 START_SECONDS_MAX = 20.0
 
@@ -117,12 +121,16 @@ class Cable:
     ) -> None:
         connection = Connection()
         self._connections.append(connection)
+        keeps = self.sent > 0
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             writer.write(await reader.readuntil(b"\r\n\r\n"))  # the answer to the upgrade
             while True:
                 opcode, head, payload = await _next_frame(reader)
                 while opcode == BINARY and self._held:
                     await asyncio.sleep(0.05)
+                keeps = keeps and opcode != PING
+                if opcode == BINARY and keeps:
+                    continue
                 if opcode == BINARY:
                     connection.note(struct.unpack_from("<q", payload, SEQUENCE_OFFSET)[0])
                 writer.write(head + payload)

@@ -15,19 +15,23 @@ from pipeline.brokers.smartapi.session import auth_headers
 from pipeline.runtime.stopping import STOP_REQUESTED, Stop
 from pipeline.settings import SIMULATOR_SECRETS, Instrument
 from pipeline.simulator.process import DIALECTS, run_simulator
+from pipeline.simulator.report import Report
 
 SECONDS_MAX = 20.0
 
 
 class Simulator:
-    """``run_simulator`` in a thread."""
+    """``run_simulator`` in a thread; with ``every_tick`` its report has every delivery."""
 
     def __init__(
         self, ticks: NDArray[np.void], instruments: Sequence[Instrument], **options: object
     ) -> None:
         self.stop = Stop()
         self.frames_sent = 0
-        self._arguments = {"port": 0, "speed": None, "stop": self.stop} | options
+        every_tick = bool(options.pop("every_tick", False))
+        self.report = Report([row.symbol for row in instruments], every_tick=every_tick)
+        defaults = {"port": 0, "speed": None, "stop": self.stop, "report": self.report}
+        self._arguments = defaults | options
         self._broker = str(options["broker"]) if "broker" in options else "smartapi"
         self._ports: queue.Queue[int] = queue.Queue()
         self._clients: list[websocket.WebSocket] = []

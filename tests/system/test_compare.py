@@ -29,10 +29,12 @@ def test_every_way_that_is_compared_gives_the_same_trades(name: str, tmp_path: P
 
 @pytest.mark.timeout(300)
 def test_a_quick_comparison_writes_what_it_measured(tickpipe: Tickpipe) -> None:
-    code, output = finish(tickpipe.start("compare", "--quick", "--out", "out"))
+    options = ("--quick", "--out", "out", "--json", "numbers.json")
+    code, output = finish(tickpipe.start("compare", *options))
     assert code == ExitCode.OK, output
     assert "The guide's table" in output
-    report = json.loads((tickpipe.folder / "out" / "modes.json").read_text())
+    report = json.loads((tickpipe.folder / "numbers.json").read_text())
+    assert report == json.loads((tickpipe.folder / "out" / "modes.json").read_text())
     assert report["trades"]["identical"]
     assert report["trades"]["trades"] > 0
     assert {each["way"] for each in report["loads"]} == set(WAYS)

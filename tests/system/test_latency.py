@@ -7,8 +7,8 @@ import re
 import pytest
 
 from pipeline.records import Stage
-from pipeline.risk.exits import SESSION_END  # what the end of the recording closes, and no tick
 from pipeline.risk.ledger import Ledger
+from pipeline.risk.reasons import Reason
 from tests.system.conftest import Tickpipe
 from tests.system.golden import TICKS, write_day
 
@@ -36,7 +36,7 @@ def test_the_results_show_the_latency_of_every_stage_of_the_day(
     assert counted[Stage.SIGNAL_TO_RISK] == int(parameters["Signals"])
     entries = len({trade["entry_order_id"] for trade in trades})
     assert counted[Stage.SIGNAL_TO_ORDER] == entries
-    exits = [trade for trade in trades if trade["exit_reason"] != SESSION_END]
+    exits = [trade for trade in trades if trade["exit_reason"] != Reason.SESSION_END]
     assert counted[Stage.TICK_TO_ORDER] == entries + len(exits)
 
 
@@ -49,7 +49,7 @@ def test_every_order_of_the_ledger_has_its_times_in_order(tickpipe: Tickpipe) ->
         orders, sent_ns = [order for order, _ in ledger.orders()], ledger.times_sent()
     assert orders
     assert sent_ns.keys() == {order.order_id for order in orders}
-    for order in [order for order in orders if order.reason != SESSION_END]:
+    for order in [order for order in orders if order.reason != Reason.SESSION_END]:
         decided_ns = order.ts_signal_ns or order.ts_recv_ns  # an exit by rule has no signal
         assert 0 < order.ts_recv_ns <= decided_ns < sent_ns[order.order_id]
         assert bool(order.ts_signal_ns) == (order.side == "BUY")

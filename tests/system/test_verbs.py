@@ -123,7 +123,7 @@ def test_version_says_which_implementation_runs(tickpipe: Tickpipe) -> None:
     assert ", because the extension is" in output
 
 
-VERBS = "demo run replay backtest ring simulate generate calendar check-config "
+VERBS = "demo run replay backtest compare ring simulate generate calendar check-config "
 VERBS += "show-config version"
 
 
@@ -134,7 +134,10 @@ def test_every_verb_has_help_with_worked_examples(
     with pytest.raises(SystemExit) as ended:
         main([verb, "--help"])
     assert ended.value.code == 0
-    assert f"tickpipe {verb}" in capsys.readouterr().out.partition("examples:")[2]
+    examples = capsys.readouterr().out.partition("examples:")[2].splitlines()
+    commands = [line.strip() for line in examples if line]
+    assert commands
+    assert all(command.startswith(f"tickpipe {verb}") for command in commands), commands
 
 
 def test_a_verb_that_is_none_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

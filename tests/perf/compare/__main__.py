@@ -24,7 +24,7 @@ from typing import Any
 from pipeline.brokers.recorded.files import read_ticks
 from tests.perf.compare import loads, machine, path, stamping
 from tests.perf.compare.measure import measure
-from tests.perf.compare.report import console_text, write_all
+from tests.perf.compare.report import as_json, console_text, write_all
 from tests.perf.compare.throughput import carry
 from tests.perf.compare.trades import compare_trades
 from tests.perf.compare.ways import ROOT, WAYS
@@ -43,6 +43,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, default=Path("results/compare"), metavar="DIR")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     parser.add_argument("--quick", action="store_true", help="a slice: trades and one load")
     parser.add_argument("--runs", type=int, default=1, help="runs of every load (1)")
     parser.add_argument("--publish", action="store_true", help="write into docs/performance")
@@ -56,6 +57,9 @@ def main() -> int:
     else:
         report = compare(quick=options.quick, runs=options.runs, say=_say)
     written = write_all(report, options.out)
+    if options.json is not None:
+        options.json.write_text(as_json(report), encoding="utf-8")
+        written.append(options.json)
     print(console_text(report))
     print("\n".join(f"written: {path}" for path in written))
     if not report["trades"]["identical"]:

@@ -36,9 +36,9 @@ from pipeline.records import IST, PRICE_SCALE, TICK, Stage
 from pipeline.results.files import write_results
 from pipeline.results.statistics import summarise
 from pipeline.risk.desk import Desk
-from pipeline.risk.exits import SESSION_END
 from pipeline.risk.ledger import MEMORY, Ledger
 from pipeline.risk.process import StampingGateway
+from pipeline.risk.reasons import Reason
 from pipeline.risk.session import RiskSession
 from pipeline.runtime.latency import Stages
 from pipeline.settings import SIMULATOR_SECRETS, Settings, e4, load_settings
@@ -202,7 +202,7 @@ class LiveTrader:
             self.book.process(tick)
 
     def _finish(self) -> None:
-        self.book.desk.flatten(SESSION_END)
+        self.book.desk.flatten(Reason.SESSION_END)
         self.book.write(self._results, self.broker.dropped)
 
 

@@ -19,7 +19,7 @@ from tests.perf.compare.tables import (
     usage_table,
     ways_of,
 )
-from tests.perf.compare.targets import target_table
+from tests.perf.compare.targets import limit_table, target_table
 
 METHOD = (
     "Open loop: every tick has an intended time, and latency counts from it, whatever delayed the "
@@ -82,7 +82,7 @@ def all_tables(report: Report) -> list[Table]:
     """Return every table that the report has the numbers for."""
     found = [guide_table(report)]
     if "slow strategy" in report:
-        found.append(target_table(report))
+        found += [target_table(report), limit_table(report)]
     found += [latency_table(report, stage) for stage in STAGES]
     found += [*tables_beside(report), load_table(report), usage_table(report)]
     return [table for table in found if table.rows]

@@ -19,7 +19,7 @@ def write_all(report: Report, folder: Path) -> list[Path]:
     """Write every form of the report into ``folder`` and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"modes.{name}" for name in ("json", "csv", "html", "md", "png")}
-    files["json"].write_text(_as_json(report), encoding="utf-8")
+    files["json"].write_text(as_json(report), encoding="utf-8")
     with files["csv"].open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_HEADER)
@@ -33,7 +33,7 @@ def write_all(report: Report, folder: Path) -> list[Path]:
     return list(files.values())
 
 
-def _as_json(report: Report) -> str:
+def as_json(report: Report) -> str:
     """Return JSON with a line for each run, so that two reports can be compared."""
 
     def lines(value: object, depth: int) -> str:

@@ -59,7 +59,7 @@ def made_up() -> Report:
     ]
     slow[3]["latency"] = dict.fromkeys(tables.STAGES, statistics(900_000.0))
     return {
-        "machine": {"cpu": "made up", "load before": "0.10"},
+        "machine": {"cpu": "made up", "cpus": "2", "load before": "0.10"},
         "day": "generated",
         "runs": 1,
         "seconds": 1,
@@ -75,14 +75,16 @@ def made_up() -> Report:
         "loads": [run_of(way, load) for load in LOADS for way in WAYS],
         "slow strategy": slow,
         "ledger on disk": run_of(CALLBACK, "100/s"),
-        "path": {"strategy: read it": 900.0},
+        "path": {targets.ANSWER: 900.0},
         "stamping": {"a batch of 1 tick, ns": 1_200.0},
         "without websocket": [
             {
                 "way": CALLBACK,
                 "rate": 500_000,
                 "lost": 0,
+                "ticks lost by laps": "risk 0, strategy 0",
                 "handled_per_second": 499_000.0,
+                "usage": run_of(CALLBACK, "100/s")["usage"],
                 "latency": {"intended to strategy": statistics(50.0)},
             }
         ],
@@ -148,6 +150,27 @@ def test_what_is_not_reached_is_told_as_not_reached(
     found = [what for what, yes in reached(made_up).items() if yes == "no"]
     assert len(found) == len(missed)
     assert all(part in what for part, what in zip(missed, found, strict=True)), found
+
+
+def test_what_is_not_reached_has_the_profile_that_shows_why(made_up: Report) -> None:
+    assert not targets.limit_table(made_up).rows
+    spoil_polling(made_up)
+    spoil_loss(made_up)
+    spoil_cpu(made_up)
+    limits = dict(targets.limit_table(made_up).rows)
+    poll = limits["tick in hand → strategy p50, guide's polling loop / poll"]
+    assert poll.startswith("It allows 25.0 µs at 20/s, ")
+    assert "no wait between, takes 60.0 µs at 20/s" in poll
+    sustained = limits["ticks/s without loss, per-tick strategy"]
+    assert "came to 2,004 ns a tick (feed 0 %, strategy 0 %, risk 0 %, " in sustained
+    assert "takes 900 ns" in sustained
+    cpu = limits[f"CPU of callback mode at {CPU_LOAD}, all processes"]
+    assert cpu.startswith("2 wake-ups a second, 20000 µs of CPU each")
+
+
+def test_a_loss_of_risk_is_a_loss(made_up: Report) -> None:
+    made_up["without websocket"][0]["ticks lost by laps"] = "risk 1, strategy 0"
+    assert reached(made_up)["ticks/s without loss, per-tick strategy"] == "no"
 
 
 def test_the_guide_s_table_has_its_claims_and_what_was_measured(made_up: Report) -> None:

@@ -50,8 +50,8 @@ def answer(text: str, modes: Modes, position: int = 0) -> Answer:
 
 
 def rupees(frame: bytes) -> list[int]:
-    ticks, refused, _ = decode(frame, Tokens(INSTRUMENTS), 0)
-    assert refused == 0
+    ticks, refused, skipped = decode(frame, Tokens(INSTRUMENTS), 0)
+    assert (refused, skipped) == (0, 0)
     return [int(price) // 10_000 for price in ticks["price_e4"]]
 
 
@@ -73,6 +73,16 @@ def test_a_wrong_or_missing_login_is_403(name: str, value: str | None) -> None:
     assert refusal.status == 403
     assert refusal.body["error_type"] == "TokenException"
     assert refusal.body["message"] == f"{name} is missing or wrong"
+
+
+def test_a_renewed_token_is_taken_and_the_one_before_no_longer() -> None:
+    dialect = make_dialect()
+    dialect.renew("todays")
+    login = login_query(SIMULATOR_SECRETS)
+    assert dialect.refusal({}, login | {"access_token": "todays"}) is None
+    refusal = dialect.refusal({}, login)
+    assert refusal is not None
+    assert refusal.why == "access_token is missing or wrong"
 
 
 # Requests ------------------------------------------------------------------------------------
@@ -111,10 +121,10 @@ def test_a_mode_of_what_is_not_subscribed_is_no_subscription() -> None:
 )
 def test_a_wrong_request_is_answered_with_what_is_wrong(text: str, message: str) -> None:
     modes: Modes = {}
-    ((told,), frames) = answer(text, modes)
+    ((told,), snapshots) = answer(text, modes)
     assert json.loads(told)["type"] == "error"
     assert message in json.loads(told)["data"]
-    assert (modes, frames) == ({}, ())
+    assert (modes, snapshots) == ({}, ())
 
 
 def test_unknown_tokens_are_named_up_to_three_and_the_known_ones_are_served() -> None:
@@ -143,16 +153,17 @@ def test_too_many_tokens_are_counted_and_none_is_subscribed() -> None:
 
 def test_subscribing_is_answered_with_the_newest_tick_of_each() -> None:
     modes: Modes = {}
-    (_, (frame,)) = answer(asking("subscribe", NFO, NSE, NIFTY_50), modes, position=4)
+    (_, ((frame, places),)) = answer(asking("subscribe", NFO, NSE, NIFTY_50), modes, position=4)
     assert rupees(frame) == [103, 101]  # of C there has been none
+    assert places == (3, 1)
     assert len(frame) == 2 + 2 * (2 + 44)
-    (_, (frame,)) = answer(setting("full", NIFTY_50, NFO, NFO), modes, position=12)
+    (_, ((frame, _),)) = answer(setting("full", NIFTY_50, NFO, NFO), modes, position=12)
     assert rupees(frame) == [105, 110]
     assert len(frame) == 2 + (2 + 32) + (2 + 184)
 
 
 def test_before_the_first_tick_there_is_no_snapshot() -> None:
-    assert answer(asking("subscribe", NFO, NSE), {}, position=0).frames == ()
+    assert answer(asking("subscribe", NFO, NSE), {}, position=0).snapshots == ()
 
 
 # Frames --------------------------------------------------------------------------------------

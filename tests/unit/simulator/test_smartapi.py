@@ -33,7 +33,7 @@ def make_dialect() -> SmartApiDialect:
 
 def answered(text: str, modes: Modes | None = None) -> tuple[str, ...]:
     answer = make_dialect().answer(text, {} if modes is None else modes, 0)
-    assert answer.frames == ()
+    assert answer.snapshots == ()
     return answer.texts
 
 
@@ -65,6 +65,16 @@ def test_a_wrong_or_missing_header_is_401(name: str, value: str | None) -> None:
     assert refusal is not None
     assert refusal.status == 401
     assert refusal.body == {"errorCode": "AG8001", "message": f"{name} is missing or wrong"}
+
+
+def test_a_renewed_token_is_taken_and_the_one_before_no_longer() -> None:
+    dialect = make_dialect()
+    dialect.renew("todays")
+    login = auth_headers(SIMULATOR_SECRETS)
+    assert dialect.refusal(login | {"Authorization": "Bearer todays"}, {}) is None
+    refusal = dialect.refusal(login, {})
+    assert refusal is not None
+    assert refusal.why == "Authorization is missing or wrong"
 
 
 # Requests ------------------------------------------------------------------------------------
