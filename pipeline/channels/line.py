@@ -283,7 +283,14 @@ class RiskLine(_ReaderLine):
         self._requests_path = self.directory / REQUESTS
         self._requests: CellReader | None = None
         self._requests_done = 0
+        self._woken = False
+        self._own_bells = self._readers.bells(RISK)
         self._attach(settings.risk.when_lapped)
+
+    def wake(self) -> None:
+        """Say that a look is worth while, from any thread of risk."""
+        self._woken = True
+        self._own_bells.ring()
 
     def close_request(self) -> str | None:
         """Return why the user's program wants every position closed, each request once."""
@@ -303,6 +310,7 @@ class RiskLine(_ReaderLine):
         return None
 
     def read(self, limit: int) -> NDArray[np.void]:
+        self._woken = False  # before the look that it asks for
         return self.ticks.read(limit, self._bound)
 
     def commit(self) -> None:
@@ -315,7 +323,7 @@ class RiskLine(_ReaderLine):
 
     @property
     def ready(self) -> bool:
-        if self.signals.waiting:
+        if self.signals.waiting or self._woken:
             return True
         if self._strategy.gone:  # then a closed ring is the end, and worth a look
             return self.ticks.ready

@@ -7,11 +7,13 @@ it cannot explain ends it: it closes the position, exports the results and goes.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from time import monotonic_ns, sleep
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpdate
+from pipeline.brokers.orders import open_gateway
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.line import RISK, RiskLine, Watch
 from pipeline.records import IST, ProcessState, Stage
@@ -21,6 +23,7 @@ from pipeline.results.statistics import summarise
 from pipeline.risk.desk import Desk
 from pipeline.risk.files import rulebook_for
 from pipeline.risk.ledger import Ledger
+from pipeline.risk.numbering import is_exit_id
 from pipeline.risk.reasons import Reason
 from pipeline.risk.session import RiskSession
 from pipeline.runtime import boundary, duty_cycle
@@ -76,8 +79,8 @@ class _Shell:
         )
         self._handled = self._stages[Stage.FEED_TO_RISK]
         self._arrived = self._stages[Stage.SIGNAL_TO_RISK]
-        paper = PaperGateway(e4(settings.risk.slippage_points))
-        self._gateway = StampingGateway(paper, ledger, self._stages)
+        gateway = _gateway(settings, line)
+        self._gateway = StampingGateway(gateway, ledger, self._stages)
         self._desk = Desk(self._session, ledger, self._gateway)
         self._watch = Watch(settings.run_directory)
         self._ticks = self._feed_restarts = 0
@@ -247,6 +250,12 @@ class _Shell:
         others = [beat for role, beat in self._watch.latest().items() if role != RISK]
         latencies = measured(others) | self._stages.latencies()
         return [(f"Latency {stage.title}", str(latencies[stage])) for stage in Stage]
+
+
+def _gateway(settings: Settings, line: RiskLine) -> OrderGateway:
+    if settings.broker.gateway == "paper":
+        return PaperGateway(e4(settings.risk.slippage_points))
+    return open_gateway(settings, line.wake, is_exit_id, os.environ)
 
 
 class StampingGateway:

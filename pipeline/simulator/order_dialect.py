@@ -24,7 +24,7 @@ class Wanted(Enum):
 
 class Replied(NamedTuple):
     status: int  # of HTTP
-    body: dict[str, object]
+    body: Mapping[str, object]
 
 
 class Asked(NamedTuple):

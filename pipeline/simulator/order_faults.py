@@ -1,8 +1,8 @@
 """How the simulated broker misbehaves with orders: by the number of the request to place. Pure.
 
-    [[order_faults]]
-    order = 3              the third request to place an order; 1 is the first
-    kind = "timeout"
+[[order_faults]]
+order = 3              the third request to place an order; 1 is the first
+kind = "timeout"
 """
 
 from __future__ import annotations

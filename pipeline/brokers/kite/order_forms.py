@@ -73,10 +73,10 @@ class KiteOrderForms:
         self._broker = broker
         self._places = Places(instruments)
         self._token = f"token {login['api_key']}:{login['access_token']}"
-        self.updates_headers = ("X-Kite-Version: 3",)
+        self.updates_headers: tuple[str, ...] = ("X-Kite-Version: 3",)
         joint = "&" if "?" in broker.updates_url else "?"
         self.updates_url = f"{broker.updates_url}{joint}{urlencode(login)}"
-        self.secrets = (*login.values(), *map(quote_plus, login.values()))
+        self.secrets: tuple[str, ...] = (*login.values(), *map(quote_plus, login.values()))
 
     def __repr__(self) -> str:
         return f"KiteOrderForms({self._broker.url})"

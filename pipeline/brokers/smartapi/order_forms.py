@@ -73,8 +73,12 @@ class SmartApiOrderForms:
         login = auth_headers(secrets)
         self._places = Places(instruments)
         self.updates_url = broker.updates_url
-        self.updates_headers = tuple(f"{name}: {value}" for name, value in login.items())
-        self.secrets = tuple(value.removeprefix("Bearer ") for value in login.values())
+        self.updates_headers: tuple[str, ...] = tuple(
+            f"{name}: {value}" for name, value in login.items()
+        )
+        self.secrets: tuple[str, ...] = tuple(
+            value.removeprefix("Bearer ") for value in login.values()
+        )
         self._address = broker.url
         self._headers = {
             "Authorization": login["Authorization"],
