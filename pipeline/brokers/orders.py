@@ -29,7 +29,7 @@ from pipeline.brokers.kite.order_forms import KiteOrderForms
 from pipeline.brokers.notices import masked
 from pipeline.brokers.pacing import Pacing
 from pipeline.brokers.smartapi.order_forms import SmartApiOrderForms
-from pipeline.errors import TickpipeError, UsageError, explain
+from pipeline.errors import TickpipeError, SettingsError, explain
 from pipeline.settings import BrokerSettings, Settings, load_secrets
 
 log = logging.getLogger("risk")
@@ -61,7 +61,7 @@ def open_gateway(
     """Return the gateway to the broker of ``settings.broker``, which is not paper.
 
     ``wake`` is called from other threads whenever there is something to take; ``is_exit`` tells
-    an exit by its order id. Raises UsageError where real orders were not confirmed, SettingsError
+    an exit by its order id. Raises SettingsError where real orders were not confirmed, and
     for a login that lacks something.
     """
     broker = settings.broker
@@ -72,11 +72,11 @@ def open_gateway(
 
 
 def refuse_unconfirmed(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Raise UsageError unless the orders are not real, or somebody typed that they are."""
+    """Raise SettingsError unless the orders are not real, or somebody typed that they are."""
     words = (settings.run.name, "LIVE")
     typed = environment[CONFIRMATION] if CONFIRMATION in environment else ""
     if settings.broker.live and typed not in words:
-        raise UsageError(
+        raise SettingsError(
             explain(
                 f"real orders to {settings.broker.gateway} were not confirmed, typed {typed!r}",
                 rule=f"with broker.live = true somebody types {' or '.join(words)} at the start",

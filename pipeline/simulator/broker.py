@@ -162,14 +162,20 @@ class Broker:
         return dialect.done(order)
 
     async def _report(self, request: web.Request) -> web.StreamResponse:
-        """Answer what no broker tells: how often each tag was sent, and what is held."""
+        """Answer what no broker tells: how often each tag was sent, what of it was filled
+        (shares, and Σ price × shares in 1/10 000 ₹), and what is held."""
         held = [
             {"symbol": self.book.instruments[at].symbol, "product": product, "quantity": shares}
             for (at, product), shares in self.book.held.items()
         ]
         tags = self.book.tags
         twice = sorted(tag for tag, times in tags.items() if times > 1)
-        return web.json_response({"tags": dict(tags), "sent_twice": twice, "held": held})
+        filled = {
+            order.tag: [order.filled, order.turnover_e4] for order in self.book.orders.values()
+        }
+        return web.json_response(
+            {"tags": dict(tags), "sent_twice": twice, "filled": filled, "held": held}
+        )
 
     async def _go_away(self) -> None:
         self._away_until_s = monotonic() + _AWAY_SECONDS
