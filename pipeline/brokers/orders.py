@@ -29,7 +29,7 @@ from pipeline.brokers.kite.order_forms import KiteOrderForms
 from pipeline.brokers.notices import masked
 from pipeline.brokers.pacing import Pacing
 from pipeline.brokers.smartapi.order_forms import SmartApiOrderForms
-from pipeline.errors import TickpipeError, SettingsError, explain
+from pipeline.errors import SettingsError, TickpipeError, explain
 from pipeline.settings import BrokerSettings, Settings, load_secrets
 
 log = logging.getLogger("risk")

@@ -82,10 +82,19 @@ def filled_in_ledger(results: Path) -> dict[str, list[int]]:
     return {order_id: [shares, turnover_e4] for order_id, shares, turnover_e4 in rows}
 
 
-LIVE = (
-    "--set", "feed.credentials=environment", "--set", "feed.broker=kite", "--set", "feed.mode=full", "--set", "feed.url=wss://ws.kite.trade",
-    "--set", "broker.gateway=kite", "--set", "broker.live=true", "--set", "run.name=mine",
-)  # fmt: skip
+LIVE = [
+    part
+    for change in (
+        "feed.credentials=environment",
+        "feed.broker=kite",
+        "feed.mode=full",
+        "feed.url=wss://ws.kite.trade",
+        "broker.gateway=kite",
+        "broker.live=true",
+        "run.name=mine",
+    )
+    for part in ("--set", change)
+]
 
 
 @pytest.mark.parametrize("words", [(), ("--confirm-live", "yes")])
