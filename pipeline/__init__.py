@@ -10,8 +10,8 @@ A strategy author needs the names exported here; docs/writing-a-strategy.md show
 """
 
 from pipeline.records import Action, Gap
-from pipeline.strategy.contract import Position, Signal, Strategy, Tick
+from pipeline.strategy.contract import Depth, Position, Signal, Strategy, Tick
 
-__all__ = ["Action", "Gap", "Position", "Signal", "Strategy", "Tick", "__version__"]
+__all__ = ["Action", "Depth", "Gap", "Position", "Signal", "Strategy", "Tick", "__version__"]
 
 __version__ = "0.1.0"

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.paper.orders import PaperGateway
+from pipeline.brokers.recorded.session import refuse_missing_depth
 from pipeline.errors import StrategyFailed
-from pipeline.records import IST
+from pipeline.records import IST, TICK_WITH_DEPTH
 from pipeline.results.files import write_results
 from pipeline.results.parameters import settings_rows
 from pipeline.results.statistics import Summary, summarise
@@ -76,7 +77,8 @@ class BacktestResult:
 def backtest(
     settings: Settings, ticks: NDArray[np.void], *, ledger_path: Path | str = MEMORY
 ) -> BacktestResult:
-    """Run the day in ``ticks`` (TICK rows, oldest first) and return what it came to.
+    """Run the day in ``ticks`` (TICK rows, or TICK_WITH_DEPTH, oldest first) and return what it
+    came to.
 
     ``ticks["seq"]`` need not be set. What is open after the last tick is closed at its price.
     Raises SettingsError for a day that ``check_start`` refuses.
@@ -90,7 +92,7 @@ def backtest(
     gateway = PaperGateway(e4(settings.risk.slippage_points))
     with Ledger.open(ledger_path) as ledger:
         ledger.settings_used(settings_rows(settings))
-        _run(_numbered(ticks), strategy, Desk(session, ledger, gateway))
+        _run(*_numbered(ticks, settings), strategy, Desk(session, ledger, gateway))
         trades = ledger.trades()
         refusals = ledger.refusals()
     return BacktestResult(
@@ -105,18 +107,34 @@ def backtest(
     )
 
 
-def _numbered(ticks: NDArray[np.void]) -> NDArray[np.void]:
-    """Return a copy with the seqs that a ring would give."""
-    ticks = ticks.copy()
-    ticks["seq"] = np.arange(1, len(ticks) + 1)
-    return ticks
+def _numbered(
+    ticks: NDArray[np.void], settings: Settings
+) -> tuple[NDArray[np.void], NDArray[np.void] | None]:
+    """Return a copy with the seqs that a ring would give, and the depth that came with it."""
+    refuse_missing_depth(settings.strategy.depth, ticks)
+    seqs = np.arange(1, len(ticks) + 1)
+    has_depth = ticks.dtype == TICK_WITH_DEPTH
+    bare = ticks["tick"].copy() if has_depth else ticks.copy()
+    bare["seq"] = seqs
+    if not settings.strategy.depth:
+        return bare, None
+    depths = ticks["depth"].copy()
+    depths["tick_seq"] = seqs
+    return bare, depths
 
 
-def _run(ticks: NDArray[np.void], strategy: StrategySession, desk: Desk) -> None:
+def _run(
+    ticks: NDArray[np.void],
+    depths: NDArray[np.void] | None,
+    strategy: StrategySession,
+    desk: Desk,
+) -> None:
     session = desk.session
     shown_version = session.version
     signal_count = 0
-    for tick, row in _one_by_one(ticks):
+    for place, (tick, row) in enumerate(_one_by_one(ticks)):
+        if depths is not None and depths[place]["ts_recv_ns"]:
+            strategy.on_depth(depths[place])
         signals = strategy.on_ticks(tick)
         if len(signals):
             signals["seq"] = range(signal_count + 1, signal_count + len(signals) + 1)

@@ -102,7 +102,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     run.add_argument(
         "--confirm-live",
         metavar="WORDS",
-        help="with broker.live = true: the run's name or LIVE, in place of typing it",
+        help="with orders.live = true: the run's name or LIVE, in place of typing it",
     )
     _trading_options(run)
 

@@ -77,7 +77,7 @@ class Display:
         ]
         if event_ns := _value(beats, FEED, "last_event_ns"):
             parts.append(f"{ist(event_ns):%Y-%m-%d %H:%M:%S} IST")
-        lines = ["  ·  ".join(parts)]
+        lines = ["  ·  ".join(parts), *self._troubles(beats)]
         if RISK in beats:
             initial = float(self._settings.capital.initial_capital)
             equity = _value(beats, RISK, "equity_e4") / PRICE_SCALE
@@ -86,6 +86,15 @@ class Display:
                 f"trades {_value(beats, RISK, 'trades')}  ·  P&L ₹{equity - initial:+,.2f}"
             )
         return Text("\n".join(lines), style="bold")
+
+    def _troubles(self, beats: Beats) -> list[str]:
+        """Return a line about the feed's connections where there is something to say."""
+        names = ("outages", "gaps", "silent")
+        counts = {name: _value(beats, FEED, name) for name in names}
+        if not any(counts.values()):
+            return []
+        told = "  ·  ".join(f"{name} {count:,}" for name, count in counts.items())
+        return [f"connections {_value(beats, FEED, 'connected')}  ·  {told}"]
 
     def _progress(self, beats: Beats) -> list[Table]:
         if not self._total:
@@ -113,7 +122,7 @@ class Display:
         row = [role, ProcessState(value("state")).name.lower(), str(value("pid"))]
         row.append(f"{value('ticks'):,}")
         if role not in (STRATEGY, RISK):
-            return row
+            return [*row, f"{value('unread'):,}"]
         row += [f"{max(0, published - value('last_seq')):,}", str(value("lapped"))]
         row.append(str(value("lost")))
         return row

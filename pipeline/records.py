@@ -28,7 +28,7 @@ TICK = np.dtype(
         ("ts_recv_ns", "<i8"),  # when the feed had the frame in hand
         ("price_e4", "<i8"),  # last traded price
         ("instrument", "<u2"),  # index into settings.instruments
-        ("flags", "<u2"),  # reserved, 0
+        ("flags", "<u2"),  # AFTER_GAP, or 0
         ("quantity", "<u4"),  # last traded quantity, shares; 0 in LTP mode
         ("day_volume", "<u8"),  # traded today, shares; 0 in LTP mode
         ("bid_e4", "<i8"),  # best bid; 0 = not in this mode
@@ -36,6 +36,44 @@ TICK = np.dtype(
     ]
 )
 assert TICK.itemsize == 64, "one tick is one cache line"
+
+AFTER_GAP = 1  # in TICK["flags"]: a GAP of this instrument ended with this tick
+
+LEVELS = 5  # of each side of the depth
+
+# The best prices of both sides as they came with a tick; on a ring of its own, and only where a
+# strategy asks for it. Best first; a level that is not there is 0, 0, 0.
+DEPTH = np.dtype(
+    [
+        ("seq", "<u8"),  # position on the ring of depth
+        ("tick_seq", "<u8"),  # the tick that it came with
+        ("ts_event_ns", "<i8"),  # that tick's
+        ("ts_recv_ns", "<i8"),  # that tick's; 0 = the packet had no depth
+        ("bid_e4", "<i8", (LEVELS,)),
+        ("ask_e4", "<i8", (LEVELS,)),
+        ("bid_quantity", "<u8", (LEVELS,)),  # shares
+        ("ask_quantity", "<u8", (LEVELS,)),
+        ("bid_orders", "<u4", (LEVELS,)),
+        ("instrument", "<u2"),  # index into settings.instruments
+        ("reserved", "<u2"),
+        ("ask_orders", "<u4", (LEVELS,)),
+        ("unused", "<u4"),
+        ("unused_too", "<u8", (2,)),
+    ]
+)
+assert DEPTH.itemsize == 256, "four cache lines"
+
+# A TICK with the DEPTH that came with it, inside the feed. Its first fields are those of TICK, so
+# that whoever has no use for the depth need not know of it.
+_TICK_FIELDS = [(name, *place) for name, place in (TICK.fields or {}).items()]
+TICK_WITH_DEPTH = np.dtype(
+    {
+        "names": [*(field[0] for field in _TICK_FIELDS), "tick", "depth"],
+        "formats": [*(field[1] for field in _TICK_FIELDS), TICK, DEPTH],
+        "offsets": [*(field[2] for field in _TICK_FIELDS), 0, TICK.itemsize],
+        "itemsize": TICK.itemsize + DEPTH.itemsize,
+    }
+)
 
 
 class WhenLapped(StrEnum):
@@ -49,17 +87,48 @@ class WhenLapped(StrEnum):
 class GapReason(StrEnum):
     LAPPED = "lapped"  # the writer overtook the reader
     RESTART = "restart"  # the writer died, and another went on in its place
+    DISCONNECTED = "disconnected"  # the feed had no connection to the broker
+    STALLED = "stalled"  # the feed had one, and no ticks came where ticks were due
 
 
 class Gap(NamedTuple):
-    """Ticks that a reader of the ring knows to be missing.
+    """Ticks that are missing, or may be.
 
     ``lost`` counts seqs, exactly. What the broker sent while no feed listened never had a seq:
-    a gap of reason RESTART is one even with ``lost`` 0.
+    a gap of another reason than LAPPED is one even with ``lost`` 0. The fields behind it are of
+    gaps that the feed noticed: DISCONNECTED and STALLED.
     """
 
     reason: GapReason
     lost: int
+    began_ns: int = 0  # epoch, by the clock of this machine
+    ended_ns: int = 0
+    instruments: range = range(0)  # whose ticks may be missing; indexes into settings.instruments
+
+    def __str__(self) -> str:
+        seconds = (self.ended_ns - self.began_ns) / 1e9
+        whose = f"{len(self.instruments)} instrument(s) from {self.instruments.start}"
+        return f"{self.reason} for {seconds:.1f} s: {whose}"
+
+
+# What the feed noticed to be missing. It ends with the next tick of the instruments concerned, is
+# published before that tick, and that tick has AFTER_GAP.
+GAP = np.dtype(
+    [
+        ("seq", "<u8"),  # position on the ring of gaps
+        ("reason", "S16"),  # GapReason
+        ("began_ns", "<i8"),  # when the last byte, or the last tick, was in hand before it
+        ("ended_ns", "<i8"),
+        ("began_epoch_ns", "<i8"),  # the same by CLOCK_REALTIME, epoch
+        ("ended_epoch_ns", "<i8"),
+        ("after_seq", "<u8"),  # the last tick on the ring when it was noticed
+        ("next_seq", "<u8"),  # the tick with which it ended
+        ("connection", "<u2"),  # which of the feed's, from 0
+        ("first_instrument", "<u2"),  # all of the connection, or one
+        ("instrument_count", "<u2"),
+        ("reserved", "<u2"),
+    ]
+)
 
 
 class Action(IntEnum):
@@ -214,10 +283,15 @@ HEARTBEAT = np.dtype(
         ("last_price_e4", "<i8"),
         ("lapped", "<u8"),  # times this reader was overtaken
         ("lost", "<u8"),  # ticks it lost by that, exact (I2)
+        ("depths_lost", "<u8"),  # strategy: depth that it asked for and did not get in time
         ("duplicates", "<u8"),  # feed: frames dropped as already seen
         ("skipped", "<u8"),  # feed: bytes of frames that belong to no tick
         ("refused", "<u8"),  # feed: bad ticks; risk: refused signals; strategy: failures
         ("outages", "<u8"),  # feed: connections lost
+        ("connected", "<u8"),  # feed: connections that stand
+        ("gaps", "<u8"),  # feed: gaps that ended
+        ("silent", "<u8"),  # feed: instruments that were subscribed and never ticked in time
+        ("unread", "<u8"),  # feed: ticks that the slowest reader has not handled yet
         ("signals", "<u8"),  # sent (strategy) or handled (risk)
         ("orders", "<u8"),  # risk: sent to the broker
         ("trades", "<u8"),  # risk: exit rows booked

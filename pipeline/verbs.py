@@ -26,7 +26,7 @@ from rich.table import Table
 
 from pipeline.backtest import backtest as run_backtest
 from pipeline.brokers.files import complete_instruments
-from pipeline.brokers.orders import CONFIRMATION, refuse_unconfirmed
+from pipeline.brokers.orders import CONFIRMATION, order_login, refuse_unconfirmed
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.channels import NATIVE_MISSING, choose
 from pipeline.channels.inspection import ReaderReport, inspect
@@ -86,13 +86,13 @@ def run(options: argparse.Namespace) -> ExitCode:
 
 def _confirm_live(settings: Settings, typed: str | None) -> None:
     """Have real orders confirmed by typed words; risk takes them from the environment."""
-    if not settings.broker.live:
+    if not settings.orders.live:
         return
     if typed is not None:
         os.environ[CONFIRMATION] = typed
     elif CONFIRMATION not in os.environ and sys.stdin.isatty():
         console.print(
-            f"REAL ORDERS: {settings.broker.gateway} at {settings.broker.url}. "
+            f"REAL ORDERS: {settings.orders.gateway} at {settings.orders.url}. "
             f"Type {settings.run.name} or LIVE to go on: ",
             end="",
         )
@@ -165,9 +165,8 @@ def _supervise(settings: Settings, ticks: NDArray[np.void] | None = None) -> Exi
     choose(settings.channels.implementation)  # likewise
     if settings.feed.broker != "recorded":
         load_secrets(settings.feed, os.environ)
-    if settings.broker.gateway != "paper":
-        refuse_unconfirmed(settings, os.environ)
-        load_secrets(settings.broker, os.environ)
+    if settings.orders.gateway != "paper":
+        order_login(settings, os.environ)
     before = _result_files(settings)
     logs = ChildLogs(cast(TextIO, _Stderr()))
     log_only_to(logs.lines, "supervisor", settings.run.log_level)

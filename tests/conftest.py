@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -12,6 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # Every process that a test starts inherits this mark, so that the last test can find survivors.
 MARK = "TICKPIPE_TESTS"
 os.environ[MARK] = str(os.getpid())
+
+# How long an example takes says something of the machine only.
+hypothesis.settings.register_profile("tickpipe", deadline=None)
+hypothesis.settings.load_profile("tickpipe")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -89,6 +89,16 @@ class Child:
         return os.waitstatus_to_exitcode(status)
 
 
+def descriptors_below(directory: Path) -> list[str]:
+    """Return what this process has open there: other tests' leavings are not asked."""
+    held = Path("/proc/self/fd")
+    links = []
+    for number in os.listdir(held):
+        with contextlib.suppress(FileNotFoundError):  # that of the listing itself
+            links.append(os.readlink(held / number))
+    return sorted(link for link in links if link.startswith(str(directory)))
+
+
 class Processes:
     """Forks functions of a test; none outlives the test."""
 

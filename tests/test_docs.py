@@ -38,7 +38,16 @@ STRATEGY_PAGE = ROOT / "docs" / "writing-a-strategy.md"
 RULES_PAGE = ROOT / "docs" / "risk-rules.md"
 
 RUN_FILES = {
-    *(line.TICKS, line.SIGNALS, line.POSITIONS, line.REQUESTS, readers.FILE_NAME, rundir.RUN_LOCK),
+    *(
+        line.TICKS,
+        line.GAPS,
+        line.DEPTHS,
+        line.SIGNALS,
+        line.POSITIONS,
+        line.REQUESTS,
+        readers.FILE_NAME,
+        rundir.RUN_LOCK,
+    ),
     *(f"{role}.{kind}" for role in (*line.ROLES, line.ADAPTER) for kind in ("lock", "beat")),
 }
 _SECTION_CLASSES: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 
 import pipeline
 
-PUBLIC = ["Action", "Gap", "Position", "Signal", "Strategy", "Tick", "__version__"]
+PUBLIC = ["Action", "Depth", "Gap", "Position", "Signal", "Strategy", "Tick", "__version__"]
 CLASSES = [name for name in PUBLIC if name != "__version__"]
 SETUP = Path(__file__).resolve().parent.parent / "setup.cfg"
 

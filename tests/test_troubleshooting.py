@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 import tomllib
 from collections.abc import Callable
 from contextlib import closing
@@ -17,6 +18,7 @@ from pipeline.brokers.kite.session import KiteSession
 from pipeline.channels.locks import OwnerLock
 from pipeline.channels.rundir import RUN_LOCK
 from pipeline.feed.connection import Connection
+from pipeline.feed.sharing import Share
 from pipeline.settings import FeedSettings, load_secrets
 from pipeline.testing import make_instrument
 from pipeline.trader import BrokerAdapter, LiveTrader
@@ -57,6 +59,13 @@ def has_a_secret(config: Config, folder: Path) -> None:
 
 def has_no_secrets(config: Config, folder: Path) -> None:
     LiveTrader(frozen_config=config | {"feed": {"broker": "smartapi"}}).start()
+
+
+def has_real_orders_unconfirmed(config: Config, folder: Path) -> None:
+    config["feed"] = {"broker": "kite", "mode": "full"}
+    config["channels"] = {"directory": str(folder / "shared")}
+    del config["run"]
+    LiveTrader(frozen_config=config | {"orders": {"gateway": "kite", "live": True}}).start()
 
 
 def dictionary_as_path(config: Config, folder: Path) -> None:
@@ -103,19 +112,20 @@ def has_nobody_at_the_address(config: Config, folder: Path) -> None:
     LiveTrader(frozen_config=config).start()
 
 
-def receives_from(script: Script, folder: Path) -> None:
+def receives_from(script: Script, folder: Path, **more: float) -> None:
     """Connect to a server with a login in a file, until something is said."""
     secrets = folder / "secrets.toml"
     secrets.touch(mode=0o600)
     secrets.write_text('api_key = "key"\naccess_token = "token"\n')
-    instruments = [make_instrument(token=str(1 << 8 | 2))]
+    instruments = (make_instrument(token=str(1 << 8 | 2)),)
     with closing(Listener(script)) as listener:
         feed = FeedSettings.model_validate(
             {"broker": "kite", "url": listener.url, "credentials": "file", "secrets_file": secrets}
+            | more
         )
         session = KiteSession(feed, instruments, load_secrets(feed, {}))
-        with closing(Connection(session, feed)) as connection:
-            receive_until(connection, lambda: connection._outage.alarmed)
+        with closing(Connection(session, feed, Share(0, 0, instruments))) as connection:
+            receive_until(connection, lambda: connection._connecting.outage.alarmed)
 
 
 def loses_the_connection(config: Config, folder: Path) -> None:
@@ -124,6 +134,21 @@ def loses_the_connection(config: Config, folder: Path) -> None:
         peer.hang_up()
 
     receives_from(hang_up, folder)
+
+
+def gets_no_ticks(peer: Peer) -> None:
+    peer.upgrade()
+    while True:
+        peer.send(b"\0")
+        time.sleep(0.01)
+
+
+def stalls(config: Config, folder: Path) -> None:
+    receives_from(gets_no_ticks, folder, stalled_seconds_max=0.1)
+
+
+def has_a_silent_instrument(config: Config, folder: Path) -> None:
+    receives_from(gets_no_ticks, folder, stalled_seconds_max=0.5, first_tick_seconds_max=0.1)
 
 
 def has_a_token_of_yesterday(config: Config, folder: Path) -> None:
@@ -227,6 +252,7 @@ CASES: list[Case] = [  # in the order of the page
     lacks_feed_and_gates,
     has_a_secret,
     has_no_secrets,
+    has_real_orders_unconfirmed,
     dictionary_as_path,
     names_itself,
     names_a_class_of_main,
@@ -235,6 +261,8 @@ CASES: list[Case] = [  # in the order of the page
     runs_twice,
     has_nobody_at_the_address,
     loses_the_connection,
+    stalls,
+    has_a_silent_instrument,
     has_a_token_of_yesterday,
     has_a_strategy_that_fails,
     polls_too_early,
@@ -267,10 +295,10 @@ def test_the_message_is_what_is_said(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("API_KEY", "CLIENT_CODE", "JWT", "FEED_TOKEN"):
+    for name in ("API_KEY", "CLIENT_CODE", "JWT", "FEED_TOKEN", "CONFIRM_LIVE"):
         monkeypatch.delenv(f"TICKPIPE_{name}", raising=False)
     raised = ""
-    with caplog.at_level(logging.ERROR, "trader"):
+    with caplog.at_level(logging.ERROR, "trader"), caplog.at_level(logging.INFO, "feed"):
         try:
             case(config, tmp_path)
         except Exception as error:  # noqa: BLE001 - of any kind

@@ -30,7 +30,7 @@ from pipeline.brokers.notices import masked
 from pipeline.brokers.pacing import Pacing
 from pipeline.brokers.smartapi.order_forms import SmartApiOrderForms
 from pipeline.errors import SettingsError, TickpipeError, explain
-from pipeline.settings import BrokerSettings, Settings, load_secrets
+from pipeline.settings import OrdersSettings, Secrets, Settings, load_secrets
 
 log = logging.getLogger("risk")
 
@@ -58,28 +58,33 @@ def open_gateway(
     is_exit: Callable[[str], bool],
     environment: Mapping[str, str],
 ) -> BrokerGateway:
-    """Return the gateway to the broker of ``settings.broker``, which is not paper.
+    """Return the gateway to the broker of ``settings.orders``, which is not paper.
 
     ``wake`` is called from other threads whenever there is something to take; ``is_exit`` tells
     an exit by its order id. Raises SettingsError where real orders were not confirmed, and
     for a login that lacks something.
     """
-    broker = settings.broker
-    refuse_unconfirmed(settings, environment)
-    secrets = load_secrets(broker, environment)
+    broker = settings.orders
+    secrets = order_login(settings, environment)
     forms = _FORMS[broker.gateway](broker, settings.instruments, secrets)
     return BrokerGateway(broker, forms, wake, is_exit)
+
+
+def order_login(settings: Settings, environment: Mapping[str, str]) -> Secrets:
+    """Return the login of orders. Raises SettingsError as ``open_gateway`` does."""
+    refuse_unconfirmed(settings, environment)
+    return load_secrets(settings.orders, environment)
 
 
 def refuse_unconfirmed(settings: Settings, environment: Mapping[str, str]) -> None:
     """Raise SettingsError unless the orders are not real, or somebody typed that they are."""
     words = (settings.run.name, "LIVE")
     typed = environment[CONFIRMATION] if CONFIRMATION in environment else ""
-    if settings.broker.live and typed not in words:
+    if settings.orders.live and typed not in words:
         raise SettingsError(
             explain(
-                f"real orders to {settings.broker.gateway} were not confirmed, typed {typed!r}",
-                rule=f"with broker.live = true somebody types {' or '.join(words)} at the start",
+                f"real orders to {settings.orders.gateway} were not confirmed, typed {typed!r}",
+                rule=f"with orders.live = true somebody types {' or '.join(words)} at the start",
                 cure=f"type it when asked, or export {CONFIRMATION}={settings.run.name}",
             )
         )
@@ -101,7 +106,7 @@ class BrokerGateway:
 
     def __init__(
         self,
-        broker: BrokerSettings,
+        broker: OrdersSettings,
         forms: OrderForms,
         wake: Callable[[], None],
         is_exit: Callable[[str], bool],

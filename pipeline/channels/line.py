@@ -25,9 +25,11 @@ from numpy.typing import NDArray
 
 from pipeline.channels import choose
 from pipeline.channels.cell import CellReader
+from pipeline.channels.depths import DEPTHS, DepthReader
+from pipeline.channels.gaps import GAPS, GAPS_CAPACITY, GapReader
 from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
 from pipeline.channels.readers import Readers, ReaderSlot
-from pipeline.channels.ring import RingReader
+from pipeline.channels.ring import RingReader, RingWriter
 from pipeline.channels.rundir import (
     lock_path,
     open_readers,
@@ -38,6 +40,8 @@ from pipeline.channels.rundir import (
 from pipeline.channels.waiting import SPIN_SLICE_NS, Bell, Callback, Waiting, Words
 from pipeline.records import (
     CLOSE_REQUEST,
+    DEPTH,
+    GAP,
     HEARTBEAT,
     SIGNAL,
     TICK,
@@ -132,7 +136,23 @@ class FeedLine(_Line):
             settings.channels.ring_capacity,
             self._readers.bells(*listeners),
         )
+        self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
+        self._depths: RingWriter | None = None
+        if settings.strategy.depth:
+            self._depths = self._channels.RingWriter(
+                self.directory / DEPTHS, DEPTH, settings.channels.ring_capacity
+            )
         self._everybody.ring()  # who read the ring of a feed that died follows
+
+    def publish(self, rows: NDArray[np.void]) -> None:
+        """Publish TICK rows, or TICK_WITH_DEPTH rows and first the depth that some have."""
+        if self._depths is not None:
+            depths = rows["depth"].copy()
+            depths["tick_seq"] = self.ticks.published + np.arange(1, len(rows) + 1)
+            depths["instrument"] = rows["instrument"]
+            self._depths.publish(depths[depths["ts_recv_ns"] > 0])
+            rows = np.ascontiguousarray(rows["tick"])
+        self.ticks.publish(rows)
 
     def wait_for_readers(self) -> None:
         """Wait until every reader has attached, so that none misses the first tick."""
@@ -143,6 +163,12 @@ class FeedLine(_Line):
         """True also when it came and went; a process of a run before is not it."""
         lock = lock_path(self.directory, slot.name)
         return slot.gone or (slot.pid == lock_pid(lock) != 0 and lock_is_held(lock))
+
+    @property
+    def unread(self) -> int:
+        """Ticks that the slowest reader has not handled yet."""
+        reading = [slot for slot in self._places.values() if slot.pid and not slot.gone]
+        return max((self.ticks.published - slot.cursor for slot in reading), default=0)
 
     @property
     def done(self) -> bool:
@@ -156,6 +182,9 @@ class FeedLine(_Line):
 
     def close(self) -> None:
         self.ticks.close(failed=self._failed)
+        self.gaps.close(failed=self._failed)
+        if self._depths is not None:
+            self._depths.close(failed=self._failed)
         self._everybody.ring()
         super().close()
 
@@ -175,6 +204,7 @@ class _ReaderLine(_Line):
     def _attach(self, when_lapped: WhenLapped) -> None:
         path = wait_for_owner(self.directory, TICKS, FEED)
         self.ticks = self._channels.RingReader(path, TICK, self._place, when_lapped)
+        self.gaps = GapReader(wait_for_owner(self.directory, GAPS, FEED), self._channels)
         self.waiting = self._new_waiting()
         self._place.take()
 
@@ -210,6 +240,7 @@ class _ReaderLine(_Line):
 
     def close(self) -> None:
         self.ticks.close()
+        self.gaps.close()
         super().close()
 
 
@@ -235,6 +266,10 @@ class StrategyLine(_ReaderLine):
             wait_for_owner(self.directory, POSITIONS, RISK),
             positions_dtype(len(settings.instruments)),
         )
+        self.depths: DepthReader | None = None
+        if settings.strategy.depth:
+            path = wait_for_owner(self.directory, DEPTHS, FEED)
+            self.depths = DepthReader(path, self._channels)
         self._attach(settings.strategy.when_lapped)
         self._wait = _wait_of(settings, spin_bare, self._bell)
 
@@ -264,6 +299,8 @@ class StrategyLine(_ReaderLine):
         self._risk_bells.ring()
         self.signals.close()
         self.positions.close()
+        if self.depths is not None:
+            self.depths.close()
         super().close()
 
 

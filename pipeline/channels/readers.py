@@ -6,6 +6,7 @@ saw it die may set ``gone`` there.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,15 +34,15 @@ _PID, _GONE = (_offset(name) // 4 for name in ("pid", "gone"))
 class ReaderSlot:
     """One reader's slot."""
 
-    def __init__(self, readers: Segment, index: int) -> None:
-        self.table = readers.mapped
+    def __init__(self, table: mmap.mmap, index: int, name: str) -> None:
+        self.table = table
         self.index = index
+        self.name = name
         self._start = SLOTS_OFFSET + index * READER.itemsize
-        self._bytes = memoryview(readers.mapped)[self._start : self._start + READER.itemsize]
+        self._bytes = memoryview(table)[self._start : self._start + READER.itemsize]
         self._words = self._bytes.cast("Q")
         self._halves = self._bytes.cast("I")
-        self._parked = memoryview(readers.mapped)[PARKED_OFFSET + index : PARKED_OFFSET + index + 1]
-        self.name = bytes(readers.slots["name"][index]).decode()
+        self._parked = memoryview(table)[PARKED_OFFSET + index : PARKED_OFFSET + index + 1]
 
     @property
     def cursor(self) -> int:
@@ -96,6 +97,12 @@ class ReaderSlot:
         self._bytes.release()
 
 
+def private_slot(name: str) -> ReaderSlot:
+    """Return a slot that nobody else sees, for a reader for which nobody waits."""
+    size = SLOTS_OFFSET + READERS_MAX * READER.itemsize  # as the whole table, which readers check
+    return ReaderSlot(mmap.mmap(-1, size), 0, name)
+
+
 class Readers:
     """The whole table, opened by every process of the run."""
 
@@ -128,7 +135,7 @@ class Readers:
         return list(self.names).index(name)
 
     def slot(self, name: str) -> ReaderSlot:
-        slot = ReaderSlot(self._segment, self._index(name))
+        slot = ReaderSlot(self._segment.mapped, self._index(name), name)
         self._opened.append(slot)
         return slot
 

@@ -1,6 +1,6 @@
 """The run directory: where a run's shared memory lives, who owns it, and how it is cleared.
 
-<directory>/run.lock  readers.ctl  ticks.ring  signals.queue  positions.cell
+<directory>/run.lock  readers.ctl  ticks.ring  gaps.ring  signals.queue  positions.cell
             <role>.lock  <role>.beat
 """
 

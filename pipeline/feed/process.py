@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from pipeline.brokers.contract import MarketSession
 from pipeline.brokers.kite.session import KiteSession
 from pipeline.brokers.recorded.files import read_ticks
-from pipeline.brokers.recorded.session import Recording
+from pipeline.brokers.recorded.session import Recording, refuse_missing_depth
 from pipeline.brokers.smartapi.session import SmartApiSession
 from pipeline.channels.line import FeedLine
+from pipeline.channels.ring import RingWriter
 from pipeline.channels.waiting import PollYielding
 from pipeline.feed.connection import Connection
 from pipeline.feed.hours import SessionHours
-from pipeline.records import ProcessState, Stage
+from pipeline.feed.sharing import Share
+from pipeline.records import GAP, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages
@@ -30,6 +32,7 @@ from pipeline.settings import FeedSettings, Settings, load_secrets
 log = logging.getLogger("feed")
 
 RECEIVE_MAX = 256
+_NO_GAPS = np.zeros(0, GAP)
 
 
 class Source(Protocol):
@@ -39,6 +42,15 @@ class Source(Protocol):
     refused: int
     skipped: int
     outages: int
+    ended_gaps: list[NDArray[np.void]]  # GAP rows that end with the ticks returned last
+
+    @property
+    def connected(self) -> int:
+        """Connections that stand."""
+
+    @property
+    def silent(self) -> int:
+        """Instruments that were subscribed and never ticked in time."""
 
     @property
     def ended(self) -> bool:
@@ -47,13 +59,17 @@ class Source(Protocol):
     def receive(self, limit: int) -> NDArray[np.void]:
         """Return the next TICK rows, possibly none; may block for 50 ms."""
 
+    def missing(self) -> NDArray[np.void]:
+        """Return the GAP rows of what is missing still."""
+
     def close(self) -> None: ...
 
 
 class RecordedSource:
     """A recorded day, as fast as it is asked for."""
 
-    duplicates = refused = skipped = outages = 0
+    duplicates = refused = skipped = outages = connected = silent = 0
+    ended_gaps: list[NDArray[np.void]] = []  # noqa: RUF012 - it has none, ever
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -67,28 +83,38 @@ class RecordedSource:
         rows["ts_recv_ns"] = monotonic_ns()
         return rows
 
+    def missing(self) -> NDArray[np.void]:
+        return _NO_GAPS
+
     def close(self) -> None:
         pass
 
 
-def open_source(settings: Settings, *, ever_connected: bool = False) -> Source:
-    """Return the source that the settings name; nothing is connected yet.
-
-    ``ever_connected`` says that the broker's address is known to be right.
-    """
+def open_source(settings: Settings, ring: RingWriter) -> Source:
+    """Return the source of what goes on ``ring``; nothing is connected yet."""
     if settings.feed.broker == "recorded":
         assert settings.feed.recording is not None, "checked when the settings were"
-        return RecordedSource(Recording(read_ticks(settings.feed.recording, settings.instruments)))
+        ticks = read_ticks(settings.feed.recording, settings.instruments)
+        refuse_missing_depth(settings.strategy.depth, ticks)
+        return RecordedSource(Recording(ticks))
     feed, secrets = settings.feed, load_secrets(settings.feed, os.environ)
     session: MarketSession
+    depth = settings.strategy.depth
     if feed.broker == "kite":
-        session = KiteSession(feed, settings.instruments, secrets)
+        session = KiteSession(feed, settings.instruments, secrets, depth=depth)
     else:
-        session = SmartApiSession(feed, settings.instruments, secrets)
+        session = SmartApiSession(feed, settings.instruments, secrets, depth=depth)
     # The clock of a day that is played again is not this machine's.
     has_hours = settings.session.gates and _is_live(settings)
     hours = SessionHours(settings.session if has_hours else None)
-    return Connection(session, feed, hours, ever_connected=ever_connected)
+    return Connection(
+        session,
+        feed,
+        Share(0, 0, settings.instruments),
+        hours,
+        last_seq=lambda: ring.published,
+        ever_connected=ring.published > 0,  # by a feed that died
+    )
 
 
 def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
@@ -96,10 +122,11 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
         FeedLine(settings) as line,
-        closing(open_source(settings, ever_connected=line.ticks.published > 0)) as source,
+        closing(open_source(settings, line.ticks)) as source,
     ):
         line.wait_for_readers()
         _carry(settings.feed, source, line, stop, _Times(is_live=_is_live(settings)))
+        line.gaps.publish(source.missing())
     return ExitCode.OK
 
 
@@ -120,11 +147,18 @@ def _carry(
         if ticks_max is not None:
             rows = rows[: ticks_max - line.ticks.published]
         if len(rows):
-            line.ticks.publish(rows)
+            if source.ended_gaps:  # before the tick that ends them, so that who has it has them
+                publish_gaps()
+            line.publish(rows)
             times.note(rows)
             last["event"] = rows["ts_event_ns"][-1]
             last["price"] = rows["price_e4"][-1]
         return len(rows)
+
+    def publish_gaps() -> None:
+        rows = np.concatenate(source.ended_gaps)
+        source.ended_gaps.clear()
+        line.gaps.publish(rows)
 
     def beat(cycles: int) -> None:
         times.set_clock()
@@ -139,6 +173,10 @@ def _carry(
             refused=source.refused,
             skipped=source.skipped,
             outages=source.outages,
+            connected=source.connected,
+            gaps=line.gaps.published,
+            silent=source.silent,
+            unread=line.unread,
             latency=times.stages.row(),
         )
 

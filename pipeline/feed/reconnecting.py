@@ -128,6 +128,11 @@ class Outage:
         self.alarmed |= due
         return due
 
+    @property
+    def was_told(self) -> bool:
+        """True when some reason of this outage was told."""
+        return bool(self._told)
+
     def is_news(self, why: str) -> bool:
         """Tell whether ``why`` was not told yet in this outage, and may be."""
         news = why not in self._told and len(self._told) < REASONS_MAX

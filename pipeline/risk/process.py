@@ -15,6 +15,7 @@ from time import monotonic_ns, sleep
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpdate
 from pipeline.brokers.orders import open_gateway
 from pipeline.brokers.paper.orders import PaperGateway
+from pipeline.channels.gaps import gap_of
 from pipeline.channels.line import RISK, RiskLine, Watch
 from pipeline.records import IST, ProcessState, Stage
 from pipeline.results.files import write_results
@@ -83,7 +84,7 @@ class _Shell:
         self._gateway = StampingGateway(gateway, ledger, self._stages)
         self._desk = Desk(self._session, ledger, self._gateway)
         self._watch = Watch(settings.run_directory)
-        self._ticks = self._feed_restarts = 0
+        self._ticks = self._feed_restarts = self._gaps = self._gaps_ns = 0
         self._shown_version = -1
         self._last_tick_ns = 0
         self._silence_ns_max = int(settings.risk.silent_feed_seconds_max * 1e9)
@@ -123,6 +124,17 @@ class _Shell:
             self._feed_restarts += 1
             log.warning("another feed took over; %d ticks are lost", gap.lost)
 
+    def _note_gaps(self) -> None:
+        """Write what the feed missed into the ledger."""
+        gaps = self._line.gaps.take()
+        if not len(gaps):
+            return
+        self._gaps += len(gaps)
+        self._gaps_ns += int((gaps["ended_ns"] - gaps["began_ns"]).sum())
+        with self._ledger.transaction():
+            for gap in map(gap_of, gaps):
+                self._ledger.event("gap", str(gap), gap.ended_ns)
+
     def _hear(self) -> None:
         self._desk.hear()
         if self._session.version != self._shown_version:
@@ -136,6 +148,7 @@ class _Shell:
         """Look after what no tick tells, and say how things stand."""
         self._line.ticks.check_whole()
         self._hear()
+        self._note_gaps()
         self._desk.write_events()
         self._close_when_the_feed_is_silent()
         self._close_when_asked()
@@ -206,6 +219,7 @@ class _Shell:
             self._desk.flatten(reason)
             self._wait_for_fills()
         finally:
+            self._note_gaps()
             self._gateway.close()
             trades = self._ledger.trades()
             path = write_results(
@@ -238,6 +252,7 @@ class _Shell:
             ("Data Source", source),
             ("Ticks", str(self._ticks)),
             ("Feed Restarts", str(self._feed_restarts)),
+            ("Gaps", f"{self._gaps}, together {self._gaps_ns / 1e9:.1f} s"),
             ("Laps", f"risk {line.ticks.lapped}, strategy {line.strategy_lapped}"),
             ("Ticks Lost", f"risk {line.ticks.lost}, strategy {line.strategy_lost}"),
             ("Signals", str(statistics.signals)),
@@ -253,7 +268,7 @@ class _Shell:
 
 
 def _gateway(settings: Settings, line: RiskLine) -> OrderGateway:
-    if settings.broker.gateway == "paper":
+    if settings.orders.gateway == "paper":
         return PaperGateway(e4(settings.risk.slippage_points))
     return open_gateway(settings, line.wake, is_exit_id, os.environ)
 

@@ -1,6 +1,5 @@
 """What the user can set: ``options`` declares it, ``files`` and ``secrets`` read it."""
 
-from pipeline.settings.broker import BrokerSettings
 from pipeline.settings.feed import LOOPBACK_HOSTS, FeedSettings
 from pipeline.settings.files import (
     Complete,
@@ -10,6 +9,7 @@ from pipeline.settings.files import (
     mistaken,
     parse_settings,
 )
+from pipeline.settings.gateway import OrdersSettings
 from pipeline.settings.kinds import SHARES, Exchange, Kind, Section, e4
 from pipeline.settings.options import (
     CapitalSettings,
@@ -41,7 +41,6 @@ __all__ = [
     "SECRET_NAMES",
     "SHARES",
     "SIMULATOR_SECRETS",
-    "BrokerSettings",
     "CapitalSettings",
     "ChannelSettings",
     "Complete",
@@ -50,6 +49,7 @@ __all__ = [
     "Instrument",
     "Kind",
     "Mode",
+    "OrdersSettings",
     "PinningSettings",
     "RiskSettings",
     "RunSettings",

@@ -12,6 +12,8 @@ from pipeline.settings.kinds import Number, Section, Whole, option
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
+STALLED_SECONDS_MAX = 30.0  # half of risk.silent_feed_seconds_max: there is time to reconnect
+
 _ADDRESSES = {
     "smartapi": "wss://smartapisocket.angelone.in/smart-stream",
     "kite": "wss://ws.kite.trade",
@@ -52,6 +54,27 @@ class FeedSettings(Section):
     silence_seconds_max: Number = option(
         "Reconnect when nothing at all arrived for", unit="s", default=35.0, gt=0
     )
+    stalled_seconds_max: Number | None = option(
+        "Reconnect when bytes came but no tick of any instrument for, in the hours of [session]; "
+        "doubles while that does not help. Unset: 30 s at a broker, never at a simulator",
+        unit="s",
+        default=None,
+        gt=0,
+    )
+    first_tick_seconds_max: Number = option(
+        "Name the instruments of which no tick came after subscribing for, in the hours of "
+        "[session]",
+        unit="s",
+        default=30.0,
+        gt=0,
+    )
+    instrument_stalled_seconds_max: Number | None = option(
+        "Name an instrument that does not tick for, while others do, and take that for a gap in "
+        "its ticks; unset, each may be quiet for as long as it likes",
+        unit="s",
+        default=None,
+        gt=0,
+    )
     connect_attempts_max: Whole = option(
         "Attempts at an address that never answered; one that did is never given up",
         default=4,
@@ -88,6 +111,13 @@ class FeedSettings(Section):
     def is_loopback(self) -> bool:
         """True when the ticks come from this machine."""
         return urlsplit(self.url).hostname in LOOPBACK_HOSTS
+
+    @property
+    def stalled_seconds_in_force(self) -> float | None:
+        """``stalled_seconds_max``, or what it is where it is unset; None = never."""
+        if self.stalled_seconds_max is None and self.credentials != "simulator":
+            return STALLED_SECONDS_MAX
+        return self.stalled_seconds_max
 
     @model_validator(mode="before")
     @classmethod

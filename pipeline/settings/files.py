@@ -122,7 +122,7 @@ def _apply_override(table: dict[str, Any], override: str) -> None:
 
 
 def _refuse_secrets(table: Mapping[str, Any], source: str) -> None:
-    for name in ("feed", "broker"):
+    for name in ("feed", "orders"):
         section = table.get(name)
         found = sorted(set(SECRET_NAMES) & set(section)) if isinstance(section, Mapping) else []
         if found:

@@ -15,8 +15,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.records import INSTRUMENTS_MAX, WhenLapped
-from pipeline.settings.broker import BrokerSettings
 from pipeline.settings.feed import FeedSettings
+from pipeline.settings.gateway import OrdersSettings
 from pipeline.settings.kinds import (
     SHARES,
     Exchange,
@@ -160,6 +160,10 @@ class StrategySettings(Section):
     parameters: dict[str, Parameter] = option(
         "Parameters of your own strategy, under [strategy.parameters]", default={}
     )
+    depth: Switch = option(
+        'Call on_depth with the best five prices of both sides; needs `feed.mode` = "full"',
+        default=False,
+    )
     when_lapped: WhenLapped = option(
         "If the strategy is so late that the feed overwrote ticks it had not read: latest goes on "
         "with the newest tick, oldest with the oldest there is, raise stops the strategy",
@@ -269,7 +273,7 @@ class Settings(Section):
     waiting: WaitingSettings
     pinning: PinningSettings = PinningSettings()
     channels: ChannelSettings = ChannelSettings()
-    broker: BrokerSettings = BrokerSettings()
+    orders: OrdersSettings = OrdersSettings()
 
     @field_validator("instruments")
     @classmethod
@@ -297,20 +301,31 @@ class Settings(Section):
             _need_a_clock("a time limit, a cool-down and limits of orders need", info)
         return risk
 
-    @field_validator("broker")
+    @field_validator("orders")
     @classmethod
     def _real_orders_have_live_ticks(
-        cls, broker: BrokerSettings, info: ValidationInfo
-    ) -> BrokerSettings:
+        cls, orders: OrdersSettings, info: ValidationInfo
+    ) -> OrdersSettings:
         feed = info.data["feed"] if "feed" in info.data else None
         channels = info.data["channels"] if "channels" in info.data else None
-        if not broker.live or feed is None or channels is None:
-            return broker
+        if not orders.live or feed is None or channels is None:
+            return orders
         if feed.broker == "recorded" or feed.is_loopback or channels.lockstep:
             raise ValueError(
                 "live = true needs live ticks: no recording, no simulator, no lockstep"
             )
-        return broker
+        return orders
+
+    @field_validator("strategy")
+    @classmethod
+    def _depth_is_sent(cls, strategy: StrategySettings, info: ValidationInfo) -> StrategySettings:
+        feed = info.data["feed"] if "feed" in info.data else None
+        if strategy.depth and feed and feed.broker != "recorded" and feed.mode != "full":
+            raise ValueError(
+                'depth = true needs the packets of feed.mode = "full", the only ones with depth, '
+                f'not "{feed.mode}"'
+            )
+        return strategy
 
     @property
     def run_directory(self) -> Path:

@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from pipeline.errors import SettingsError, explain
-from pipeline.settings.broker import BrokerSettings
 from pipeline.settings.feed import FeedSettings
+from pipeline.settings.gateway import OrdersSettings
 from pipeline.settings.kinds import Section
 
 LOGINS = {
@@ -50,7 +50,7 @@ SIMULATOR_SECRETS = Secrets(
 )
 
 
-def load_secrets(section: FeedSettings | BrokerSettings, environment: Mapping[str, str]) -> Secrets:
+def load_secrets(section: FeedSettings | OrdersSettings, environment: Mapping[str, str]) -> Secrets:
     """Return the credentials that ``section`` names. Raises SettingsError without showing a value.
 
     A recorded day needs none and must not ask.

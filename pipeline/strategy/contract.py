@@ -87,6 +87,35 @@ class Tick(NamedTuple):
         return tuple.__getitem__(self, key)
 
 
+class DepthLevel(NamedTuple):
+    """One price of a side of the book."""
+
+    price_e4: int
+    quantity: int  # shares
+    orders: int
+
+    @property
+    def price(self) -> float:
+        """₹."""
+        return self.price_e4 / PRICE_SCALE
+
+
+class Depth(NamedTuple):
+    """The best prices of both sides as they came with a tick, at most five each, best first."""
+
+    tick_seq: int  # the tick that it came with
+    ts_event_ns: int  # that tick's
+    ts_recv_ns: int
+    instrument_index: int
+    bids: tuple[DepthLevel, ...]
+    asks: tuple[DepthLevel, ...]
+    instrument: Instrument
+
+    @property
+    def symbol(self) -> str:
+        return self.instrument.symbol
+
+
 def ist(epoch_ns: int) -> datetime:
     """Return ``epoch_ns`` as an aware datetime in IST, exact to the microsecond."""
     seconds, rest_ns = divmod(epoch_ns, 1_000_000_000)
@@ -96,6 +125,9 @@ def ist(epoch_ns: int) -> datetime:
 @dataclass(frozen=True, slots=True)
 class Signal:
     """What the strategy wants done about the instrument of the tick it was just given.
+
+    ``buy`` opens a long position, ``sell`` a short one (where risk.allow_short is true), ``close``
+    leaves either.
 
     ``price`` (₹) defaults to the tick's price; ``stop_loss`` and ``take_profit`` (₹) are advice
     that is recorded; ``confidence`` is 0..1.
@@ -165,6 +197,10 @@ class Strategy:
         dropped and ``on_gap`` is called.
         """
         raise NotImplementedError
+
+    def on_depth(self, depth: Depth) -> None:
+        """Be told of the book right before the tick that came with it, with
+        ``strategy.depth = true``; before the batch where you wrote ``on_batch``."""
 
     def on_gap(self, gap: Gap) -> None:
         """Be told that ticks were lost, before the ticks that follow them."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.channels.gaps import gap_of
 from pipeline.channels.line import StrategyLine
 from pipeline.records import Gap, GapReason, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
@@ -61,9 +63,11 @@ class _Shell:
         self._read: Callable[[int], NDArray[np.void]] = line.read  # which waits by itself
         self.idle = _nothing
         self._release = nothing_overwritten
+        self._on_ticks = session.on_ticks if line.depths is None else self._with_depth
         if session.takes_batches:
             self._read, self._release = line.ticks.view, self._end_view
             self.idle = line.idle
+        self._gaps: deque[np.void] = deque()  # whose next tick was not read yet
         self._ticks = self._signals = self._last_seq = 0
         self._lost_told = self._lost_logged = self._failures_logged = 0
 
@@ -80,7 +84,7 @@ class _Shell:
                 self._tell(gap)
             return 0
         received_ns = ticks["ts_recv_ns"].copy()  # rows in the ring are anybody's after release
-        signals = self._session.on_ticks(ticks, self._release)
+        signals = self._signals_of(ticks)
         now_ns = monotonic_ns()
         if len(signals):
             signals["ts_signal_ns"] = now_ns
@@ -91,6 +95,41 @@ class _Shell:
         self._ticks += len(ticks)
         self._last_seq = line.ticks.cursor
         return 0 if self._session.failed else len(ticks)
+
+    def _signals_of(self, ticks: NDArray[np.void]) -> NDArray[np.void]:
+        if self._line.gaps.ready:
+            self._gaps.extend(self._line.gaps.take())
+        if self._gaps:
+            return self._signals_around_gaps(ticks)
+        return self._on_ticks(ticks, self._release)
+
+    def _signals_around_gaps(self, ticks: NDArray[np.void]) -> NDArray[np.void]:
+        """Tell of each gap right before the tick that ended it; before the batch where the
+        strategy takes batches."""
+        first_seq, start, signals = int(ticks["seq"][0]), 0, []
+        while self._gaps and (place := int(self._gaps[0]["next_seq"]) - first_seq) < len(ticks):
+            if place > start and not self._session.takes_batches:
+                signals.append(self._on_ticks(ticks[start:place]))
+                start = place
+            self._session.on_gap(gap_of(self._gaps.popleft()))
+        signals.append(self._on_ticks(ticks[start:], self._release))
+        return np.concatenate(signals)
+
+    def _with_depth(
+        self, ticks: NDArray[np.void], release: Callable[[], int] = nothing_overwritten
+    ) -> NDArray[np.void]:
+        """Tell of the depth right before the tick that it came with."""
+        depths, session = self._line.depths, self._session
+        assert depths is not None, "else the session is called"
+        signals = []
+        for place, seq in enumerate(ticks["seq"].tolist()):
+            if (depth := depths.of(seq)) is not None:
+                session.on_depth(depth)
+            if not session.takes_batches:
+                signals.append(session.on_ticks(ticks[place : place + 1]))
+        if session.takes_batches:
+            return session.on_ticks(ticks, release)
+        return np.concatenate(signals)
 
     def _tell(self, gap: Gap) -> None:
         """Tell the strategy of what it lost, before it gets the tick behind that."""
@@ -113,6 +152,7 @@ class _Shell:
             last_seq=self._last_seq,
             lapped=self._line.ticks.lapped,
             lost=self._line.ticks.lost,
+            depths_lost=0 if self._line.depths is None else self._line.depths.lost,
             refused=self._session.failures,
             signals=self._signals,
             latency=self._stages.row(),

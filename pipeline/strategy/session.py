@@ -40,6 +40,7 @@ from pipeline.records import (
 )
 from pipeline.settings import Instrument
 from pipeline.strategy.contract import Position, Strategy, Tick
+from pipeline.strategy.levels import depth_of
 from pipeline.strategy.signals import signal_row, signals_of_batch
 
 FAILED_REASON = "NaN Threshold Exceeded"  # the guide's words
@@ -153,6 +154,16 @@ class StrategySession:
         failure = _failure_of(lambda: self._strategy.on_gap(gap))
         if failure is not None:
             self._count_failure(failure, f"on_gap({gap})")
+
+    def on_depth(self, row: np.void) -> None:
+        """Tell the strategy of a DEPTH row, before the tick that it came with."""
+        if self.failed is not None:
+            return
+        depth = depth_of(row, self._instruments)
+        self._strategy.position = self._positions[depth.instrument_index]
+        failure = _failure_of(lambda: self._strategy.on_depth(depth))
+        if failure is not None:
+            self._count_failure(failure, f"on_depth at tick {depth.tick_seq} of {depth.symbol}")
 
     def on_ticks(
         self, ticks: NDArray[np.void], release: Callable[[], int] = nothing_overwritten

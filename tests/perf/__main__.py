@@ -4,6 +4,7 @@ scripts/bench                      all of them
 scripts/bench replay --runs 10     one of them
 scripts/bench --json out.json      and keep the numbers
 scripts/bench ring --publish       and write docs/performance/ring.* anew, from this machine
+scripts/bench wire --memory-ticks 100000000      a long day's ticks
 scripts/bench ring --publish --from out.json     the same, from numbers kept
 """
 
@@ -20,14 +21,14 @@ from tests.perf.machine import Disturbance, describe_machine
 from tests.perf.results import Result, lines, repeated
 
 # Each takes the number of runs; the header of its file says what its numbers mean.
-BENCHMARKS: dict[str, Callable[[int], Result]] = {
+BENCHMARKS: dict[str, Callable[..., Result]] = {
     "backtest": repeated(backtest.measure),
     "replay": repeated(replay.measure),
     "ring": ring.measure,
-    "wire": repeated(wire.measure),
+    "wire": wire.measure,
 }
 # Those with a page of their own: what is kept by --json to files of docs/performance.
-PAGES: dict[str, Callable[[dict[str, Any]], None]] = {"ring": ring.publish}
+PAGES: dict[str, Callable[[dict[str, Any]], None]] = {"ring": ring.publish, "wire": wire.publish}
 
 
 def main() -> None:
@@ -56,10 +57,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--from", dest="kept", type=Path, metavar="FILE", help="numbers that --json has kept"
     )
+    parser.add_argument(
+        "--memory-ticks",
+        type=int,
+        default=wire.MEMORY_TICKS,
+        metavar="N",
+        help=f"wire: ticks over which the feed's memory is watched ({wire.MEMORY_TICKS})",
+    )
     options = parser.parse_args()
     if options.publish and not (options.names and set(options.names) <= set(PAGES)):
         parser.error(f"--publish: name the benchmarks; these have a page: {', '.join(PAGES)}")
     return options
+
+
+def _own(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that only the benchmark ``name`` has."""
+    return {"memory_ticks": options.memory_ticks} if name == "wire" else {}
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -68,7 +81,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, list[float]] = {}
     details: dict[str, Any] = {}
     for name in options.names or BENCHMARKS:
-        result = BENCHMARKS[name](options.runs)
+        result = BENCHMARKS[name](options.runs, **_own(name, options))
         figures |= result.figures
         details[name] = result.details
     machine["cpu pressure meanwhile"] = f"{disturbance.part():.0%}"

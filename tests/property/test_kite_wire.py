@@ -1,20 +1,18 @@
-"""Kite's decoder against bytes that nobody wrote, beside one that reads packet by packet."""
+"""Kite's decoder against bytes that nobody wrote, beside the same read by hand."""
 
 from __future__ import annotations
 
 import struct
 
-import numpy as np
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from pipeline.brokers.kite.session import KiteSession
 from pipeline.brokers.kite.tokens import Tokens
 from pipeline.brokers.kite.wire import FULL, KINDS, decode, frame
-from pipeline.records import TICK
 from pipeline.settings import SIMULATOR_SECRETS, FeedSettings
 from pipeline.testing import make_instrument
+from tests import by_hand
 
 # A busy machine is no finding.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -60,62 +58,12 @@ def mutated(draw: st.DrawFn) -> bytes:
 anything = rubble | frames | uniform | wrong_count | cut | mutated()
 
 
-def one_by_one(data: bytes) -> tuple[NDArray[np.void], int, int]:
-    """Decode as the page of the protocol is written: a loop and the five dtypes."""
-    rows: list[tuple[int, ...]] = []
-    refused = skipped = 0
-    end, count = 2, int.from_bytes(data[:2], "big")
-    if len(data) < 2:
-        return np.zeros(0, TICK), 1, len(data)
-    for _ in range(count):
-        start = end + 2
-        length = int.from_bytes(data[end:start], "big")
-        if len(data) < start or len(data) < start + length:
-            return np.array(rows, TICK), refused + 1, skipped + len(data) - end
-        end = start + length
-        row = one(data[start:end])
-        rows += [row] if row else []
-        refused += not row
-        skipped += 0 if row else 2 + length
-    rest = len(data) - end
-    return np.array(rows, TICK), refused + (rest > 0), skipped + rest
-
-
-def one(data: bytes) -> tuple[int, ...] | None:
-    if len(data) not in KINDS:
-        return None
-    fields = np.frombuffer(data, KINDS[len(data)])[0]
-    names = set(fields.dtype.names or ())
-    token = int(fields["token"])
-    if token not in SCALES:
-        return None
-
-    def e4(price: int) -> int:
-        return int(price) * SCALES[token][0] // SCALES[token][1]
-
-    def field(name: str) -> int:
-        return int(fields[name]) if name in names else 0
-
-    if e4(fields["price"]) <= 0:
-        return None
-    best = [max(0, e4(fields[side][0]["price"])) if side in names else 0 for side in BEST]
-    time_ns = field("time_s") * 1_000_000_000
-    traded = (field("quantity"), field("day_volume"))
-    instrument = list(SCALES).index(token)
-    return (0, time_ns, NOW_NS, e4(fields["price"]), instrument, 0, *traded, *best)
-
-
-BEST = ("bids", "asks")
-
-
 @settings(patient, max_examples=400)
 @given(anything)
 @example(frame([packet(FULL.itemsize, 412675, 999, b"")] * 40))
-def test_every_byte_is_decoded_or_refused_as_one_by_one(data: bytes) -> None:
-    expected, *counts_expected = one_by_one(data)
-    ticks, *counts = decode(data, TOKENS, NOW_NS)
-    assert counts == counts_expected
-    assert ticks.tobytes() == expected.tobytes()
+def test_every_byte_is_decoded_or_refused_as_by_hand(data: bytes) -> None:
+    ticks, refused, skipped = decode(data, TOKENS, NOW_NS)
+    assert (ticks.tolist(), refused, skipped) == by_hand.kite(data, SCALES, NOW_NS)
 
 
 @patient

@@ -19,12 +19,13 @@ from pipeline.risk.files import read_rulebook
 from pipeline.risk.positions import NO_DELAYS, Book
 from pipeline.risk.tariffs import tariffs_of
 from pipeline.settings import Settings
-from tests.money import LOT, Trading, book_with, guide, order, signal, tick, two_instruments
+from tests.money import LOT, Trading, at, book_with, guide, order, signal, tick, two_instruments
 
 START = Decimal(100_000)
 MONEY_STEP = Fraction(1, 1_000_000)  # what an exit's part of the entry charges is rounded to
 
 RULEBOOK = read_rulebook()
+TEN_NS = at("10:00:00")
 DAY_NS = 1_790_000_000_000_000_000  # 2026-09-21
 
 prices_e4 = st.integers(1, 20_000_000)
@@ -163,9 +164,9 @@ def test_cash_and_trades_add_up_whatever_is_filled(
         assert Fraction(book.cash) == brute.cash
         out = Side.SELL if side is Side.BUY else Side.BUY
         mine: list[Trade] = []
-        for at, part in enumerate(split(data, quantity)):
+        for piece, part in enumerate(split(data, quantity)):
             exit = order(
-                out, part, order_id=f"X{number}{at}", instrument=instrument, position_id=number
+                out, part, order_id=f"X{number}{piece}", instrument=instrument, position_id=number
             )
             mine += send(data, book, brute, exit, data.draw(prices_e4))
             assert Fraction(book.cash) == brute.cash
@@ -186,52 +187,76 @@ def test_cash_and_trades_add_up_whatever_is_filled(
 
 @dataclass
 class Rules:
-    """Rule 5 as it is written, on every tick, without a quiet band."""
+    """The rules of exit as they are written, on every tick, in gains: without band or levels."""
 
     settings: Settings
     entry: int
+    sign: int
     lots: int
     left: int = 0
-    high: int = 0
+    best: int = 0
     trail: int | None = None
+    even: bool = False
+    ticks: int = 0
     untouched: list[tuple[int, int, Decimal]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         risk = self.settings.risk
-        self.left, self.high = self.lots, self.entry
+        self.left = self.lots
         levels = zip(risk.tp_points, risk.tp_percents, strict=True)
         self.untouched = [
-            (number, self.entry + int(points * 10_000), part)
+            (number, int(points * 10_000), part)
             for number, (points, part) in enumerate(levels, start=1)
         ]
 
     def tick(self, price: int) -> list[tuple[str, int]]:
+        gain = price - self.entry if self.sign > 0 else self.entry - price
+        age_s = self.ticks * TICK_SECONDS
+        self.ticks += 1
+        self._arm(gain)
+        reason = self._reason(gain, age_s)
+        return self._close(reason, self.left) if reason else self._targets(gain)
+
+    def _arm(self, gain: int) -> None:
         risk = self.settings.risk
+        self.best = max(self.best, gain)
         distance = int(risk.trail_distance_points * 10_000)
-        self.high = max(self.high, price)
-        if risk.use_trail_stop:
-            if self.trail is not None:
-                self.trail = max(self.trail, self.high - distance)
-            elif price - self.entry >= risk.trail_activation_points * 10_000:
-                self.trail = price - distance
-        if price <= self.entry - int(risk.base_sl_points * 10_000):
-            return self._sell("Stop Loss", self.left)
-        if self.trail is not None and price <= self.trail:
-            return self._sell("Trailing Stop", self.left)
+        if self.trail is not None:
+            self.trail = max(self.trail, self.best - distance)
+        elif risk.use_trail_stop and gain >= risk.trail_activation_points * 10_000:
+            self.trail = gain - distance
+        if risk.breakeven_gain_points is not None:
+            self.even |= gain >= risk.breakeven_gain_points * 10_000
+
+    def _reason(self, gain: int, age_s: int) -> str:
+        risk = self.settings.risk
+        if gain <= -risk.base_sl_points * 10_000:
+            return "Stop Loss"
+        if self.even and gain <= risk.breakeven_stop_points * 10_000:
+            return "Breakeven Stop"
+        if self.trail is not None and gain <= self.trail:
+            return "Trailing Stop"
+        minutes = risk.time_limit_minutes
+        return "Time Limit" if minutes is not None and age_s >= minutes * 60 else ""
+
+    def _targets(self, gain: int) -> list[tuple[str, int]]:
         exits: list[tuple[str, int]] = []
         for level in list(self.untouched):
             number, target, part = level
-            if price >= target:
+            if gain >= target:
                 self.untouched.remove(level)
-                last = number == len(risk.tp_points)
+                last = number == len(self.settings.risk.tp_points)
                 wanted = self.left if last else max(1, int(self.lots * part))
-                exits += self._sell(f"Take Profit {number}", min(wanted, self.left))
+                exits += self._close(f"Take Profit {number}", min(wanted, self.left))
         return exits
 
-    def _sell(self, reason: str, lots: int) -> list[tuple[str, int]]:
+    def _close(self, reason: str, lots: int) -> list[tuple[str, int]]:
         self.left -= lots
         return [(reason, lots)] if lots else []
 
+
+TICK_SECONDS = 20
+BREAKEVEN = ("risk.breakeven_gain_points=4.0", "risk.breakeven_stop_points=0.5")
 
 steps = st.lists(
     st.integers(-60_000, 70_000) | st.sampled_from([-150_000, -50_000, 50_000, 120_000, 300_000]),
@@ -249,29 +274,36 @@ steps = st.lists(
             ("risk.trail_activation_points=12.5", "risk.trail_distance_points=30.0"),
             ("risk.tp_points=[]", "risk.tp_percents=[]"),
             ("risk.tp_points=[0.05]", "risk.tp_percents=[0.5]"),
+            BREAKEVEN,
+            (*BREAKEVEN, "risk.use_trail_stop=false"),
+            ("risk.time_limit_minutes=2",),
+            (*BREAKEVEN, "risk.time_limit_minutes=1", "risk.trail_activation_points=8.0"),
         ]
     ),
+    st.sampled_from([Action.BUY, Action.SELL]),
     st.integers(1, 30),
 )
 def test_exits_are_those_of_the_rules_and_extremes_those_of_the_ticks(
-    moves: Sequence[int], overrides: tuple[str, ...], lots: int
+    moves: Sequence[int], overrides: tuple[str, ...], action: Action, lots: int
 ) -> None:
-    entry_e4 = 2_000_000
+    entry_e4, sign = 2_000_000, 1 if action is Action.BUY else -1
     cash = Decimal(entry_e4) / 10_000 * LOT * lots + 1_000  # for the charges, below another lot
-    settings = guide(*overrides, f"capital.initial_capital={cash}")
-    trading, rules = Trading(settings), Rules(settings, entry_e4, lots)
-    trading.desk.on_signal(signal(1, Action.BUY), 0)
+    settings = guide(*overrides, f"capital.initial_capital={cash}", "risk.allow_short=true")
+    trading, rules = Trading(settings), Rules(settings, entry_e4, sign, lots)
+    trading.desk.on_signal(signal(1, action), 0)
     path, expected, price_e4 = [], [], entry_e4
-    for seq, move in enumerate((0, *moves), start=1):
+    for seq, move in enumerate((0, *(sign * move for move in moves)), start=1):
         price_e4 = max(1, price_e4 + move)
         path.append(price_e4)
-        trading.desk.on_tick(tick(seq, 0, price_e4=price_e4), 0)
+        now_ns = TEN_NS + (seq - 1) * TICK_SECONDS * 1_000_000_000
+        trading.desk.on_tick(tick(seq, 0, price_e4=price_e4, ts_event_ns=now_ns), 0)
         if rules.left:
             expected += [(reason, count * LOT, seq) for reason, count in rules.tick(price_e4)]
     trades = trading.ledger.trades()
     assert [(t.exit_reason, t.quantity, t.exit_seq) for t in trades] == expected
     assert trading.session.is_flat == (rules.left == 0)
     for trade in trades:
-        seen = path[: trade.exit_seq]
-        assert trade.mae == Decimal(min(seen) - entry_e4) / 10_000 * trade.quantity
-        assert trade.mfe == Decimal(max(seen) - entry_e4) / 10_000 * trade.quantity
+        seen = [sign * (price_e4 - entry_e4) for price_e4 in path[: trade.exit_seq]]
+        assert trade.mae == Decimal(min(seen)) / 10_000 * trade.quantity
+        assert trade.mfe == Decimal(max(seen)) / 10_000 * trade.quantity
+        assert trade.gross_pnl == Decimal(seen[-1]) / 10_000 * trade.quantity

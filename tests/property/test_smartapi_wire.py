@@ -11,6 +11,7 @@ from pipeline.brokers.smartapi.wire import LTP, QUOTE, SNAPQUOTE, decode, encode
 from pipeline.records import TICK
 from pipeline.settings import SIMULATOR_SECRETS, FeedSettings
 from pipeline.testing import make_instrument
+from tests import by_hand
 
 NOW_NS = 1
 SIZES = {1: LTP.itemsize, 2: QUOTE.itemsize, 3: SNAPQUOTE.itemsize}
@@ -44,6 +45,14 @@ def test_no_bytes_make_it_raise_and_what_it_takes_is_a_true_tick(data: bytes) ->
     assert tick["ask_e4"] >= 0
     assert (tick["seq"], tick["instrument"], tick["ts_recv_ns"]) == (0, 0, NOW_NS)
     assert decoded.sequence >= 0
+
+
+@given(frames)
+def test_every_byte_is_decoded_or_refused_as_by_hand(data: bytes) -> None:
+    decoded = decode(data, {KEY: 0}, NOW_NS)
+    rows, _, skipped = by_hand.smart(data, {KEY: 0}, NOW_NS)
+    assert (decoded.ticks.tolist() if decoded else []) == rows
+    assert (decoded.skipped if decoded else len(data)) == skipped
 
 
 @given(st.lists(frames, max_size=20))

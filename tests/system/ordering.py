@@ -12,7 +12,7 @@ from pipeline.brokers.contract import BrokerBook, Order, OrderState, OrderUpdate
 from pipeline.brokers.kite.order_forms import KiteOrderForms
 from pipeline.brokers.orders import BrokerGateway
 from pipeline.brokers.smartapi.order_forms import SmartApiOrderForms
-from pipeline.settings import SIMULATOR_SECRETS, BrokerSettings, Instrument, Secrets
+from pipeline.settings import SIMULATOR_SECRETS, Instrument, OrdersSettings, Secrets
 from pipeline.simulator.broker import REPORT_PATH
 from tests.system.simulating import SECONDS_MAX
 
@@ -23,7 +23,7 @@ FORMS: dict[str, type[KiteOrderForms | SmartApiOrderForms]] = {
 UPDATES = {"kite": "/", "smartapi": "/smart-order-update"}
 
 
-def broker_settings(broker: str, port: int, **changes: Any) -> BrokerSettings:
+def broker_settings(broker: str, port: int, **changes: Any) -> OrdersSettings:
     fields = {
         "gateway": broker,
         "url": f"http://127.0.0.1:{port}",
@@ -32,7 +32,7 @@ def broker_settings(broker: str, port: int, **changes: Any) -> BrokerSettings:
         "answer_timeout_seconds": 1.0,
         "poll_seconds": 0.1,
     }
-    return BrokerSettings.model_validate(fields | changes)
+    return OrdersSettings.model_validate(fields | changes)
 
 
 def make_order(number: int = 1, **changes: Any) -> Order:

@@ -18,6 +18,7 @@ from pipeline.brokers.kite.tokens import Tokens
 from pipeline.brokers.kite.wire import decode
 from pipeline.errors import AuthRefused
 from pipeline.feed.connection import Connection
+from pipeline.feed.sharing import Share
 from pipeline.settings import SIMULATOR_SECRETS, FeedSettings, Secrets
 from pipeline.testing import make_instrument, make_ticks
 from tests.system.listening import receive_until
@@ -149,6 +150,8 @@ def test_a_heartbeat_comes_while_there_is_nothing_else(simulate: Simulate) -> No
 
 # The feed's connection -----------------------------------------------------------------------
 
+SHARE = Share(0, 0, tuple(INSTRUMENTS))
+
 
 def make_feed(simulator: Simulator) -> FeedSettings:
     fields = {"broker": "kite", "url": simulator.url, "mode": "full", "credentials": "simulator"}
@@ -157,7 +160,7 @@ def make_feed(simulator: Simulator) -> FeedSettings:
 
 def connected(simulator: Simulator, secrets: Secrets = SIMULATOR_SECRETS) -> Connection:
     feed = make_feed(simulator)
-    return Connection(KiteSession(feed, INSTRUMENTS, secrets), feed)
+    return Connection(KiteSession(feed, INSTRUMENTS, secrets), feed, SHARE)
 
 
 def test_a_frame_of_several_ticks_is_given_out_as_asked_for(simulate: Simulate) -> None:
@@ -180,10 +183,10 @@ def test_after_a_reconnect_tokens_and_modes_are_restored_and_snapshots_dropped(
     simulator = simulate(day(10, step_ms=3_600_000), broker="kite", speed=1.0)
     feed = make_feed(simulator)
     session = KiteSession(feed, INSTRUMENTS, SIMULATOR_SECRETS)
-    with closing(Connection(session, feed)) as connection:
+    with closing(Connection(session, feed, SHARE)) as connection:
         while not len(connection.receive(1)):
             pass  # the first tick comes at once, the next in an hour
-    with closing(Connection(session, feed)) as connection:
+    with closing(Connection(session, feed, SHARE)) as connection:
         while not connection.duplicates:
             assert len(connection.receive(1)) == 0
         assert connection.refused == 1  # the snapshot in quote, before full took effect

@@ -54,12 +54,12 @@ def test_a_day_of_real_requests_leaves_the_brokers_book_equal_to_the_ledger(
         "feed.credentials": "simulator",
         "feed.mode": "full",
         "risk.signal_ttl_ms": 5_000,
-        "broker.gateway": broker,
-        "broker.url": f"http://127.0.0.1:{simulator.port}",
-        "broker.updates_url": f"ws://127.0.0.1:{simulator.port}{UPDATES[broker]}",
-        "broker.credentials": "simulator",
-        "broker.answer_timeout_seconds": 0.5,
-        "broker.poll_seconds": 0.2,
+        "orders.gateway": broker,
+        "orders.url": f"http://127.0.0.1:{simulator.port}",
+        "orders.updates_url": f"ws://127.0.0.1:{simulator.port}{UPDATES[broker]}",
+        "orders.credentials": "simulator",
+        "orders.answer_timeout_seconds": 0.5,
+        "orders.poll_seconds": 0.2,
     }
     sets = [part for name, value in changes.items() for part in ("--set", f"{name}={value}")]
     code, output = tickpipe.run("run", "--config", config, "--mode", "callback", *sets)
@@ -89,8 +89,8 @@ LIVE = [
         "feed.broker=kite",
         "feed.mode=full",
         "feed.url=wss://ws.kite.trade",
-        "broker.gateway=kite",
-        "broker.live=true",
+        "orders.gateway=kite",
+        "orders.live=true",
         "run.name=mine",
     )
     for part in ("--set", change)

@@ -18,6 +18,8 @@ from pipeline.brokers.kite.tokens import Tokens
 from pipeline.errors import AuthRefused, FeedLost
 from pipeline.feed.connection import Connection
 from pipeline.feed.frames import Opcode
+from pipeline.feed.sharing import Share
+from pipeline.records import AFTER_GAP
 from pipeline.settings import FeedSettings, load_secrets
 from pipeline.testing import make_instrument, make_ticks
 from tests.system.listening import Listener, Peer, Script, receive_until
@@ -28,6 +30,7 @@ pytestmark = [
 ]
 
 INSTRUMENTS = [make_instrument(symbol="A", token=str(58963 << 8 | 2))]
+SHARE = Share(0, 0, tuple(INSTRUMENTS))
 TICK = wire.frame(wire.encode("full", make_ticks([100.0]), Tokens(INSTRUMENTS)))
 Listen = Callable[..., Listener]
 
@@ -53,7 +56,7 @@ def settings(url: str, **more: object) -> FeedSettings:
 
 def connect(url: str, **more: object) -> Connection:
     feed = settings(url, **more)
-    return Connection(KiteSession(feed, INSTRUMENTS, load_secrets(feed, {})), feed)
+    return Connection(KiteSession(feed, INSTRUMENTS, load_secrets(feed, {})), feed, SHARE)
 
 
 def serve(peer: Peer) -> None:
@@ -146,7 +149,7 @@ def test_in_the_day_nobody_at_the_address_is_an_outage_and_not_the_end(
     with closing(connect(listener.url, **more)) as connection:
         receive_until(connection, lambda: connection.outages == 1)
         listener.close()
-        receive_until(connection, lambda: connection._outage.failures >= 6)
+        receive_until(connection, lambda: connection._connecting.outage.failures >= 6)
         assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
 
 
@@ -158,6 +161,73 @@ def test_an_address_where_nobody_ever_answered_is_given_up() -> None:
         pytest.raises(FeedLost, match="gave up after 2 attempts"),
     ):
         receive_until(connection, lambda: False)
+
+
+# Gaps ----------------------------------------------------------------------------------------
+
+
+def test_an_outage_is_a_gap_that_ends_with_the_next_tick(listen: Listen) -> None:
+    another = wire.frame(wire.encode("full", make_ticks([101.0]), Tokens(INSTRUMENTS)))
+
+    def come_back(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send(another)
+        peer.wait_until_gone()
+
+    with closing(connect(listen(drop, come_back).url)) as connection:
+        ticks = receive_until(connection, lambda: bool(connection.ended_gaps))
+        assert ticks["flags"].tolist() == [0, AFTER_GAP]
+        ((gap,),) = connection.ended_gaps
+        assert gap["reason"] == b"disconnected"
+        assert gap["began_ns"] >= ticks["ts_recv_ns"][0]
+        assert gap["ended_ns"] == ticks["ts_recv_ns"][1]
+        assert abs(gap["ended_epoch_ns"] - time.time_ns()) < 60 * 10**9
+        assert (gap["first_instrument"], gap["instrument_count"]) == (0, 1)
+
+
+def test_bytes_without_ticks_are_a_stall_and_cured_by_opening_anew(
+    listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    def heartbeats_only(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send(TICK)
+        with suppress(OSError):
+            while True:
+                peer.send(b"\0")
+                time.sleep(0.01)
+
+    another = wire.frame(wire.encode("full", make_ticks([101.0]), Tokens(INSTRUMENTS)))
+
+    def come_back(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send(another)
+        peer.wait_until_gone()
+
+    listener = listen(heartbeats_only, come_back)
+    with closing(connect(listener.url, stalled_seconds_max=0.3)) as connection:
+        ticks = receive_until(connection, lambda: bool(connection.ended_gaps))
+        ((gap,),) = connection.ended_gaps
+        assert gap["reason"] == b"stalled"
+        assert gap["began_ns"] == ticks["ts_recv_ns"][0]
+        assert "though bytes came" in caplog.text
+
+
+def test_what_is_missing_when_the_feed_stops_is_a_gap_too(listen: Listen) -> None:
+    with closing(connect(listen(drop, Peer.wait_until_gone).url)) as connection:
+        receive_until(connection, lambda: connection.outages == 1)
+        assert connection.missing()["reason"].tolist() == [b"disconnected"]
+
+
+def test_an_instrument_that_never_ticks_is_named_once(
+    listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    def say_nothing(peer: Peer) -> None:
+        peer.upgrade()
+        peer.wait_until_gone()
+
+    with closing(connect(listen(say_nothing).url, first_tick_seconds_max=0.05)) as connection:
+        receive_until(connection, lambda: connection.silent == 1)
+        assert len(lines(caplog, "subscribed, and no tick yet, of 1: A")) == 1
 
 
 # Logins --------------------------------------------------------------------------------------
@@ -197,7 +267,7 @@ def test_a_refused_login_waits_for_another_one_in_the_file(
         assert alarm.levelno == logging.ERROR
         assert f"put the token into {secrets_file}" in alarm.getMessage()
         write_token(secrets_file, "today")
-        receive_until(connection, lambda: connection._outage.ever_connected)
+        receive_until(connection, lambda: connection._connecting.outage.ever_connected)
         assert listener.accepted == 2
         assert "yesterday" not in caplog.text
 
@@ -210,7 +280,7 @@ def test_a_file_that_is_half_written_is_told_once_and_read_again(
         secrets_file.write_text('access_token = "to')
         receive_until(connection, lambda: bool(lines(caplog, str(secrets_file))))
         write_token(secrets_file, "today")
-        receive_until(connection, lambda: connection._outage.ever_connected)
+        receive_until(connection, lambda: connection._connecting.outage.ever_connected)
         assert len(lines(caplog, str(secrets_file))) == 1
 
 
@@ -235,8 +305,8 @@ def test_too_many_connections_are_waited_for_as_long_as_the_server_asks(listen: 
         peer.answer("429 Too Many Requests", "Retry-After: 500")
 
     with closing(connect(listen(refuse).url)) as connection:
-        receive_until(connection, lambda: connection._outage.failures == 1)
-        wait_ns = connection._outage.retry_at_ns - time.monotonic_ns()
+        receive_until(connection, lambda: connection._connecting.outage.failures == 1)
+        wait_ns = connection._connecting.outage.retry_at_ns - time.monotonic_ns()
         assert 400 * 10**9 < wait_ns <= 500 * 10**9
 
 

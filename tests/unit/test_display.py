@@ -42,10 +42,18 @@ def test_every_stage_that_was_measured_has_its_row() -> None:
 def test_a_process_is_behind_by_what_was_published_and_not_handled() -> None:
     lines = shown(
         {
-            "feed": beat(Stage.FEED_TO_RING, 1, 1, 1, 1, 1, ticks=7_100, pid=11),
+            "feed": beat(Stage.FEED_TO_RING, 1, 1, 1, 1, 1, ticks=7_100, pid=11, unread=100),
             "strategy": beat(
                 Stage.FEED_TO_STRATEGY, 1, 1, 1, 1, 1, ticks=7_000, last_seq=7_000, pid=12, lost=3
             ),
         }
     )
     assert "strategy starting 12 7,000 100 0 3" in lines
+    assert "feed starting 11 7,100 100" in lines
+
+
+def test_what_is_wrong_with_the_feed_has_a_line_and_only_then() -> None:
+    well = beat(Stage.FEED_TO_RING, 1, 1, 1, 1, 1, connected=1)
+    ill = beat(Stage.FEED_TO_RING, 1, 1, 1, 1, 1, outages=2, gaps=1, silent=12)
+    assert "connections 0 · outages 2 · gaps 1 · silent 12" in shown({"feed": ill})
+    assert not any(line.startswith("connections") for line in shown({"feed": well}))

@@ -600,6 +600,15 @@ def test_hours_need_the_mode_in_which_kite_sends_a_time(table: Table, mode: str 
     assert parse_settings(table).session.gates is True
 
 
+def test_depth_needs_the_mode_that_has_it(table: Table) -> None:
+    table["strategy"]["depth"] = True
+    for broker in ("kite", "smartapi"):
+        table["feed"] = {"broker": broker, "mode": "quote"}
+        assert 'strategy: depth = true needs the packets of feed.mode = "full"' in refusal(table)
+        table["feed"] = {"broker": broker, "mode": "full"}
+        assert parse_settings(table).strategy.depth
+
+
 def test_hours_are_not_judged_by_a_feed_that_is_wrong_itself(table: Table) -> None:
     table["session"]["gates"] = True
     table["feed"] |= {"broker": "kite", "mode": "depth"}

@@ -35,7 +35,7 @@ from pipeline.brokers.forms import (
 from pipeline.brokers.kite.session import login_query
 from pipeline.brokers.notices import masked
 from pipeline.records import IST
-from pipeline.settings import BrokerSettings, Instrument, Secrets
+from pipeline.settings import Instrument, OrdersSettings, Secrets
 
 VARIETY = "regular"
 PRODUCTS = {"INTRADAY": "MIS", "DELIVERY": "CNC", "CARRYFORWARD": "NRML"}
@@ -67,7 +67,7 @@ class KiteOrderForms:
     name = "Kite"
 
     def __init__(
-        self, broker: BrokerSettings, instruments: Sequence[Instrument], secrets: Secrets
+        self, broker: OrdersSettings, instruments: Sequence[Instrument], secrets: Secrets
     ) -> None:
         login = login_query(secrets)
         self._broker = broker

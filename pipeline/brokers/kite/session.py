@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Received
 from pipeline.brokers.kite.tokens import Tokens
-from pipeline.brokers.kite.wire import WHOLE_ROW, decode
+from pipeline.brokers.kite.wire import WHOLE_ROW, decode, whole
 from pipeline.brokers.notices import notice_of
 from pipeline.errors import SettingsError, explain
-from pipeline.records import TICK
+from pipeline.records import TICK, TICK_WITH_DEPTH
 from pipeline.settings import FeedSettings, Instrument, Secrets
 
 TOKENS_PER_MESSAGE_MAX = 200
@@ -54,10 +54,15 @@ class KiteSession:
     ping_interval_ns = 0
 
     def __init__(
-        self, feed: FeedSettings, instruments: Sequence[Instrument], secrets: Secrets
+        self,
+        feed: FeedSettings,
+        instruments: Sequence[Instrument],
+        secrets: Secrets,
+        *,
+        depth: bool = False,
     ) -> None:
         """Raises SettingsError for more instruments than one connection carries, or a token that
-        is not one of Kite's."""
+        is not one of Kite's. With ``depth`` the rows are TICK_WITH_DEPTH."""
         if len(instruments) > TOKENS_PER_CONNECTION_MAX:
             raise SettingsError(
                 explain(
@@ -69,6 +74,7 @@ class KiteSession:
         self.address = self.url = feed.url
         self.log_in(secrets)
         self._mode = feed.mode
+        self._row_type = TICK_WITH_DEPTH if depth else TICK
         self._tokens = Tokens(instruments)
         # A packet without a time is not of mode full yet, or nothing was traded: no hours and no
         # day can be told by it.
@@ -111,13 +117,16 @@ class KiteSession:
     def on_binary(self, data: bytes | memoryview, now_ns: int) -> Received:
         if len(data) == HEARTBEAT_BYTES:
             return _NOTHING
-        ticks, refused, skipped = decode(data, self._tokens, now_ns, timed=self._timed)
+        ticks, refused, skipped = decode(
+            data, self._tokens, now_ns, timed=self._timed, row_type=self._row_type
+        )
         if not len(ticks):
             return Received(ticks, refused=refused, skipped=skipped)
         count = len(ticks)
         if self._snapshots_come:
             ticks = self._without_snapshots(ticks, now_ns)
-        self._newest_whole[ticks["instrument"]] = ticks.view(WHOLE_ROW)
+        bare = ticks if self._row_type is TICK else np.ascontiguousarray(ticks["tick"])
+        self._newest_whole[ticks["instrument"]] = whole(bare)
         return Received(ticks, (), count - len(ticks), refused, skipped)
 
     def _without_snapshots(self, ticks: NDArray[np.void], now_ns: int) -> NDArray[np.void]:

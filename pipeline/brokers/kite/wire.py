@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.kite.tokens import Tokens
-from pipeline.records import TICK, struct_of
+from pipeline.brokers.levels import depth_row
+from pipeline.records import DEPTH, LEVELS, TICK, struct_of
 
 _LTP_FIELDS = [("token", ">u4"), ("price", ">i4")]
 _INDEX_FIELDS = [
@@ -78,10 +79,13 @@ _INDEX_FULL_HEAD = struct.Struct(">Ii20xI")
 _QUOTE_HEAD = struct.Struct(">IiI4xI")
 _FULL_HEAD = struct.Struct(">IiI4xI40xI4xi56xi")
 _ROW = struct_of(TICK)
+_LEVELS = struct.Struct(">" + 2 * LEVELS * "IiH2x")
+assert _LEVELS.size == 2 * LEVELS * DEPTH_LEVEL.itemsize
 assert FULL.fields is not None
-assert (FULL.fields["time_s"][1], FULL.fields["bids"][1], FULL.fields["asks"][1]) == (60, 64, 124)
+_DEPTH_START = 64
+assert (FULL.fields["time_s"][1], FULL.fields["asks"][1]) == (60, 124)
+assert FULL.fields["bids"][1] == _DEPTH_START
 
-# numpy picks records many times faster when it does not know their fields.
 WHOLE_ROW = np.dtype(f"V{TICK.itemsize}")
 
 _FEW = 32  # packets that struct reads sooner than numpy has begun
@@ -98,13 +102,23 @@ class Decoded(NamedTuple):
 _NO_TICKS = np.empty(0, TICK)
 
 
+def whole(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Return ``rows`` as records without fields, which numpy picks many times faster."""
+    return rows.view(WHOLE_ROW if rows.itemsize == WHOLE_ROW.itemsize else f"V{rows.itemsize}")
+
+
 # Bytes to ticks ------------------------------------------------------------------------------
 
 
 def decode(
-    data: bytes | memoryview, tokens: Tokens, now_ns: int, *, timed: bool = False
+    data: bytes | memoryview,
+    tokens: Tokens,
+    now_ns: int,
+    *,
+    timed: bool = False,
+    row_type: np.dtype[np.void] = TICK,
 ) -> Decoded:
-    """Return the ticks of one frame; never raises.
+    """Return the ticks of one frame; never raises. ``row_type`` is TICK or TICK_WITH_DEPTH.
 
     Refused, one by one: a packet of an unknown length, a token that is not in ``tokens``, a price
     that is not above 0, with ``timed`` also a packet without a time. LTP and quote packets have
@@ -116,34 +130,39 @@ def decode(
         return Decoded(_NO_TICKS, 1, size)
     (count,) = _COUNT.unpack_from(data)
     if count == 1 and size > _ONE_START and size == _ONE_START + (data[2] << 8 | data[3]):
-        row = _row(data, _ONE_START, size - _ONE_START, tokens, now_ns, timed)
+        row = _row(data, _ONE_START, size - _ONE_START, tokens, now_ns, timed, row_type)
         if not row:
             return Decoded(_NO_TICKS, 1, size - _FIRST_PACKET)
-        return Decoded(np.frombuffer(bytearray(row), TICK), 0, 0)
+        return Decoded(np.frombuffer(bytearray(row), row_type), 0, 0)
     packets = _uniform(data, count) if count > _FEW else None
     if packets is not None:
-        ticks, taken = _rows(packets, tokens, now_ns, timed)
+        ticks, taken = _rows(packets, tokens, now_ns, timed, row_type)
         if taken.all():
             return Decoded(ticks, 0, 0)
         ticks = _only(taken, ticks)
         return Decoded(ticks, count - len(ticks), (size - 2) // count * (count - len(ticks)))
-    return _one_by_one(data, count, tokens, now_ns, timed)
+    return _one_by_one(data, count, tokens, now_ns, timed, row_type)
 
 
 def _one_by_one(
-    data: bytes | memoryview, count: int, tokens: Tokens, now_ns: int, timed: bool
+    data: bytes | memoryview,
+    count: int,
+    tokens: Tokens,
+    now_ns: int,
+    timed: bool,
+    row_type: np.dtype[np.void],
 ) -> Decoded:
     """Decode a frame of few packets, of mixed kinds, or a broken one."""
     starts, lengths, end = _walk(data, count)
     broken = len(starts) < count or end != len(data)
-    if count > _FEW:
-        ticks, taken = _rows_of_kinds(data, starts, lengths, tokens, now_ns, timed)
+    if len(starts) > _FEW:
+        ticks, taken = _rows_of_kinds(data, starts, lengths, tokens, now_ns, timed, row_type)
         used = int(np.dot(taken, np.array(lengths, np.int64) + _LENGTH_BYTES))
         ticks = _only(taken, ticks)
     else:
         places = zip(starts, lengths, strict=True)
-        rows = [_row(data, *place, tokens, now_ns, timed) for place in places]
-        ticks = np.frombuffer(bytearray(b"".join(rows)), TICK)
+        rows = [_row(data, *place, tokens, now_ns, timed, row_type) for place in places]
+        ticks = np.frombuffer(bytearray(b"".join(rows)), row_type)
         kept = (length for row, length in zip(rows, lengths, strict=True) if row)
         used = sum(kept) + len(ticks) * _LENGTH_BYTES
     refused = len(starts) - len(ticks) + broken
@@ -151,7 +170,7 @@ def _one_by_one(
 
 
 def _only(taken: NDArray[np.bool_], ticks: NDArray[np.void]) -> NDArray[np.void]:
-    return ticks.view(WHOLE_ROW)[taken].view(TICK)
+    return whole(ticks)[taken].view(ticks.dtype)
 
 
 def _uniform(data: bytes | memoryview, count: int) -> NDArray[np.void] | None:
@@ -166,12 +185,16 @@ def _uniform(data: bytes | memoryview, count: int) -> NDArray[np.void] | None:
 
 
 def _rows(
-    packets: NDArray[np.void], tokens: Tokens, now_ns: int, timed: bool
+    packets: NDArray[np.void],
+    tokens: Tokens,
+    now_ns: int,
+    timed: bool,
+    row_type: np.dtype[np.void],
 ) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
-    """Return a TICK row for each packet of one kind, and which of them can be true."""
+    """Return a row for each packet of one kind, and which of them can be true."""
     names = packets.dtype.names
     assert names is not None
-    rows = np.zeros(len(packets), TICK)
+    rows = np.zeros(len(packets), row_type)
     instruments, taken = tokens.find(packets["token"].astype(np.uint32))
     prices = tokens.e4(packets["price"], instruments)
     rows["price_e4"] = prices
@@ -186,6 +209,10 @@ def _rows(
         for name, side in (("bid_e4", "bids"), ("ask_e4", "asks")):
             best = tokens.e4(packets[side]["price"][:, 0], instruments)
             np.maximum(best, 0, out=rows[name])
+        if row_type is not TICK:
+            _fill(rows["depth"], packets, tokens, instruments)
+            rows["depth"]["ts_recv_ns"] = now_ns
+            rows["depth"]["ts_event_ns"] = rows["ts_event_ns"]
     taken &= prices > 0
     if timed:
         taken &= rows["ts_event_ns"] > 0
@@ -199,9 +226,10 @@ def _rows_of_kinds(
     tokens: Tokens,
     now_ns: int,
     timed: bool,
+    row_type: np.dtype[np.void],
 ) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
     """Return a row and whether it can be true for each packet, whatever kinds are mixed."""
-    rows = np.zeros(len(starts), TICK)
+    rows = np.zeros(len(starts), row_type)
     taken = np.zeros(len(starts), np.bool_)
     start_of, length_of = np.array(starts, np.intp), np.array(lengths, np.intp)
     for length in KINDS.keys() & set(lengths):
@@ -210,8 +238,8 @@ def _rows_of_kinds(
         everywhere = np.ndarray(shape, f"V{length}", data, strides=(1,))
         of_kind = np.flatnonzero(length_of == length)
         packets = everywhere[start_of[of_kind]].view(KINDS[length])
-        found, taken[of_kind] = _rows(packets, tokens, now_ns, timed)
-        rows.view(WHOLE_ROW)[of_kind] = found.view(WHOLE_ROW)
+        found, taken[of_kind] = _rows(packets, tokens, now_ns, timed, row_type)
+        whole(rows)[of_kind] = whole(found)
     return rows, taken
 
 
@@ -234,9 +262,15 @@ def _walk(data: bytes | memoryview, count: int) -> tuple[list[int], list[int], i
 
 
 def _row(
-    data: bytes | memoryview, start: int, length: int, tokens: Tokens, now_ns: int, timed: bool
+    data: bytes | memoryview,
+    start: int,
+    length: int,
+    tokens: Tokens,
+    now_ns: int,
+    timed: bool,
+    row_type: np.dtype[np.void],
 ) -> bytes:
-    """Return one packet as a TICK row, b"" when it cannot be true."""
+    """Return one packet as a row, b"" when it cannot be true."""
     quantity = day_volume = time_s = bid = ask = 0
     if length == FULL.itemsize:
         token, price, quantity, day_volume, time_s, bid, ask = _FULL_HEAD.unpack_from(data, start)
@@ -255,7 +289,7 @@ def _row(
     price_e4 = price * times // divisor
     if price_e4 <= 0 or (timed and not time_s):
         return b""
-    return _ROW.pack(
+    row = _ROW.pack(
         0,
         time_s * 1_000_000_000,
         now_ns,
@@ -267,6 +301,44 @@ def _row(
         bid * times // divisor if bid > 0 else 0,
         ask * times // divisor if ask > 0 else 0,
     )
+    if row_type is TICK:
+        return row
+    if length != FULL.itemsize:
+        return row + bytes(DEPTH.itemsize)
+    return row + _depth(data, start, entry, time_s * 1_000_000_000, now_ns)
+
+
+def _depth(
+    data: bytes | memoryview,
+    start: int,
+    entry: tuple[int, int, int],
+    time_ns: int,
+    now_ns: int,
+) -> bytes:
+    """Return the DEPTH of one packet of kind FULL."""
+    instrument, times, divisor = entry
+    fields = _LEVELS.unpack_from(data, start + _DEPTH_START)
+    levels = [
+        (price * times // divisor, quantity, orders) if price > 0 else (0, 0, 0)
+        for quantity, price, orders in zip(fields[::3], fields[1::3], fields[2::3], strict=True)
+    ]
+    return depth_row(time_ns, now_ns, levels, instrument)
+
+
+def _fill(
+    depths: NDArray[np.void],
+    packets: NDArray[np.void],
+    tokens: Tokens,
+    instruments: NDArray[np.uint16],
+) -> None:
+    """Fill in the levels of DEPTH rows from packets of kind FULL."""
+    depths["instrument"] = instruments
+    for side, levels in (("bid", packets["bids"]), ("ask", packets["asks"])):
+        there = levels["price"] > 0
+        prices = tokens.e4(levels["price"], instruments[:, np.newaxis])
+        depths[f"{side}_e4"] = np.where(there, prices, 0)
+        depths[f"{side}_quantity"] = np.where(there, levels["quantity"], 0)
+        depths[f"{side}_orders"] = np.where(there, levels["orders"], 0)
 
 
 # Ticks to bytes ------------------------------------------------------------------------------

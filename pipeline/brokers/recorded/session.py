@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import SettingsError, explain
+from pipeline.records import TICK_WITH_DEPTH
+
 
 class Recording:
     """Hands out each of its TICK rows once; whoever takes them may write on them.
@@ -29,3 +32,15 @@ class Recording:
         start = self._position
         self._position = min(start + limit, len(self._ticks))
         return self._ticks[start : self._position]
+
+
+def refuse_missing_depth(wanted: bool, ticks: NDArray[np.void]) -> None:
+    """Raise SettingsError where the strategy asks for depth and the recording has none."""
+    if wanted and ticks.dtype != TICK_WITH_DEPTH:
+        raise SettingsError(
+            explain(
+                "strategy.depth = true, and the recording has no depth",
+                rule="on_depth is called with what the broker sent, and nothing is made up",
+                cure="play it with --set strategy.depth=false",
+            )
+        )

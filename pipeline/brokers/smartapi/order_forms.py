@@ -32,7 +32,7 @@ from pipeline.brokers.forms import (
 from pipeline.brokers.notices import masked
 from pipeline.brokers.smartapi.session import auth_headers
 from pipeline.records import IST
-from pipeline.settings import BrokerSettings, Instrument, Secrets
+from pipeline.settings import Instrument, OrdersSettings, Secrets
 
 ROOT = "/rest/secure/angelbroking/order/v1"
 VARIETY = "NORMAL"
@@ -68,7 +68,7 @@ class SmartApiOrderForms:
     name = "SmartAPI"
 
     def __init__(
-        self, broker: BrokerSettings, instruments: Sequence[Instrument], secrets: Secrets
+        self, broker: OrdersSettings, instruments: Sequence[Instrument], secrets: Secrets
     ) -> None:
         login = auth_headers(secrets)
         self._places = Places(instruments)

@@ -25,7 +25,7 @@ from pipeline.brokers.smartapi.wire import (
     instrument_key,
 )
 from pipeline.errors import SettingsError, explain
-from pipeline.records import TICK
+from pipeline.records import TICK, TICK_WITH_DEPTH
 from pipeline.settings import FeedSettings, Instrument, Secrets
 
 TOKENS_PER_MESSAGE_MAX = 200
@@ -47,9 +47,15 @@ class SmartApiSession:
     ping = "ping"
 
     def __init__(
-        self, feed: FeedSettings, instruments: Sequence[Instrument], secrets: Secrets
+        self,
+        feed: FeedSettings,
+        instruments: Sequence[Instrument],
+        secrets: Secrets,
+        *,
+        depth: bool = False,
     ) -> None:
-        """Raises SettingsError for more instruments than one connection carries."""
+        """Raises SettingsError for more instruments than one connection carries. With ``depth``
+        the rows are TICK_WITH_DEPTH."""
         if len(instruments) > TOKENS_PER_CONNECTION_MAX:
             raise SettingsError(
                 explain(
@@ -63,6 +69,7 @@ class SmartApiSession:
         self.log_in(secrets)
         self.ping_interval_ns = int(min(PING_SECONDS_MAX, feed.silence_seconds_max / 3) * 1e9)
         self._mode = MODES[feed.mode]
+        self._row_type = TICK_WITH_DEPTH if depth else TICK
         self._instruments = tuple(instruments)
         self._instrument_of = {instrument_key(row): i for i, row in enumerate(instruments)}
         self._sequences = [0] * len(instruments)
@@ -97,7 +104,7 @@ class SmartApiSession:
         return Received(_NO_TICKS, notice=notice_of(text, _described, self._secrets))
 
     def on_binary(self, data: bytes | memoryview, now_ns: int) -> Received:
-        decoded = decode(data, self._instrument_of, now_ns)
+        decoded = decode(data, self._instrument_of, now_ns, self._row_type)
         if decoded is None:
             return Received(_NO_TICKS, refused=1, skipped=len(data))
         ticks, instrument, sequence, skipped = decoded

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.records import TICK, struct_of
+from pipeline.brokers.levels import NO_LEVEL, DepthLevel, depth_row
+from pipeline.records import DEPTH, LEVELS, TICK, struct_of
 from pipeline.settings import Instrument
 
 MODE_LTP = 1
@@ -81,11 +82,13 @@ _HEAD = struct.Struct("<xB25sqqq")
 _TRADED_HEAD = struct.Struct("<xB25sqqqq8xq")
 _FLAGS = struct.Struct("<" + 10 * "H18x")
 _PRICES = struct.Struct("<" + 10 * "10xq2x")
+_LEVELS = struct.Struct("<HqqH")
 _ROW = struct_of(TICK)
-_DEPTH_START = 147
+_DEPTH_START, _DEPTH_END = 147, 347
 _BIDS_FIRST = (1,) * 5 + (0,) * 5  # the flags of every recorded packet
 assert _HEAD.size == LTP.itemsize
 assert _FLAGS.size == _PRICES.size == 10 * DEPTH_LEVEL.itemsize
+assert _LEVELS.size == DEPTH_LEVEL.itemsize
 assert SNAPQUOTE.fields is not None
 assert SNAPQUOTE.fields["depth"][1] == _DEPTH_START
 
@@ -109,9 +112,14 @@ def instrument_key(instrument: Instrument) -> tuple[int, bytes]:
 
 
 def decode(
-    data: bytes | memoryview, instrument_of: Mapping[tuple[int, bytes], int], now_ns: int
+    data: bytes | memoryview,
+    instrument_of: Mapping[tuple[int, bytes], int],
+    now_ns: int,
+    row_type: np.dtype[np.void] = TICK,
 ) -> Decoded | None:
     """Return the tick in one frame, or None when it cannot be true; never raises.
+
+    ``row_type`` is TICK or TICK_WITH_DEPTH.
 
     None: shorter than its mode's packet, another mode, a token not in ``instrument_of``, a price
     that is not above 0, a negative time, sequence or volume, a quantity that does not fit u32.
@@ -142,7 +150,10 @@ def decode(
         row = _ROW.pack(0, time_ns, now_ns, price, instrument, 0, quantity, day_volume, bid, ask)
     except struct.error:  # more than a field of the row can hold, or less than 0
         return None
-    return Decoded(np.frombuffer(bytearray(row), TICK), instrument, sequence, skipped)
+    if row_type is not TICK:
+        has_depth = mode == MODE_SNAPQUOTE
+        row += _depth(data, instrument, time_ns, now_ns) if has_depth else bytes(DEPTH.itemsize)
+    return Decoded(np.frombuffer(bytearray(row), row_type), instrument, sequence, skipped)
 
 
 def _best_prices(data: bytes | memoryview) -> tuple[int, int]:
@@ -158,6 +169,28 @@ def _best_prices(data: bytes | memoryview) -> tuple[int, int]:
         if flag in sides and 0 < price <= _PRICE_MAX:
             sides[flag].append(price)
     return max(sides[1], default=0), min(sides[0], default=0)
+
+
+def _depth(data: bytes | memoryview, instrument: int, time_ns: int, now_ns: int) -> bytes:
+    """Return the DEPTH of a SnapQuote; sides go by the flag, and the best five of each come first.
+
+    A level that cannot be true is no level.
+    """
+    currency = data[1] == CURRENCY
+    sides: dict[int, list[DepthLevel]] = {0: [], 1: []}
+    for flag, quantity, price, orders in _LEVELS.iter_unpack(data[_DEPTH_START:_DEPTH_END]):
+        if flag in sides and 0 < price <= _PRICE_MAX and quantity >= 0:
+            e4 = price // CURRENCY_UNITS_PER_E4 if currency else price * E4_PER_PAISA
+            sides[flag].append((e4, quantity, orders))
+    bids, asks = sorted(sides[1], key=_price, reverse=True), sorted(sides[0], key=_price)
+    missing = [NO_LEVEL] * LEVELS
+    return depth_row(
+        time_ns, now_ns, [*(bids + missing)[:LEVELS], *(asks + missing)[:LEVELS]], instrument
+    )
+
+
+def _price(level: DepthLevel) -> int:
+    return level[0]
 
 
 def encode(

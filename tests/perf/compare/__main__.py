@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.brokers.recorded.files import read_ticks
-from tests.perf.compare import loads, machine, path, stamping
+from tests.perf.compare import loads, machine, path, peers, stamping
 from tests.perf.compare.measure import measure
 from tests.perf.compare.report import as_json, console_text, write_all
 from tests.perf.compare.throughput import carry
@@ -134,11 +134,14 @@ def _apart(day: Any, disk: Path, say: Callable[[str], None]) -> dict[str, Any]:
         for rate in SUSTAINED_RATES:
             say(f"without the WebSocket, {rate:,}/s, {mode}")
             sustained.append(carry(mode, rate, 2.0, ticks))
+    say("others, beside")
+    beside = peers.measure(day, guide_settings().instruments)
     say("steps")
     return {
         "slow strategy": slow,
         "ledger on disk": on_disk,
         "without websocket": sustained,
+        "peers": beside,
         "stamping": stamping.measure(),
         "path": path.measure(),
     }

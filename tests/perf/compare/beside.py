@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from tests.perf.compare.tables import (
     CALLBACK,
+    POLL,
     STATISTICS,
     Report,
     Table,
+    latency,
     latency_of,
     us,
     ways_of,
@@ -97,10 +99,51 @@ def sustained_table(report: Report) -> Table:
     return Table("Without the WebSocket", note, header, rows)
 
 
+def peers_table(report: Report) -> Table:
+    """Others that hand ticks on, and the modes at the same rates."""
+    rates = next(each["rates"] for each in report["peers"] if each["rates"])
+    rows = [_peer_cells(each, len(rates)) for each in report["peers"]]
+    for way in (CALLBACK, POLL):
+        for stage, between in (
+            ("feed to strategy", "processes"),
+            ("wire to strategy", "wire and on_tick"),
+        ):
+            loads = [f"{rate['rate']:,}/s" for rate in rates]
+            cells = [
+                us(latency(report, way, load, stage, name))
+                for load in loads
+                for name in ("p50", "p99")
+            ]
+            rows.append([f"tickpipe, {way}", between, *cells])
+    note = (
+        "Each as its own documentation has it, at intended times as above, tickpipe's from the "
+        "tables above. Between threads and processes a number is handed on, by a thread that "
+        "wakes for it: its lateness is in the latency, as it is in the wire's. What arrives is "
+        "not used. Two seconds each; a CPU apart for nobody."
+    )
+    header = ["who", "between"]
+    for rate in rates:
+        header += [f"{rate['rate']:,}/s p50, µs", f"{rate['rate']:,}/s p99, µs"]
+    return Table("Others, beside", note, header, rows)
+
+
+def _peer_cells(peer: Report, rates: int) -> list[str]:
+    head = [peer["peer"], peer["between"]]
+    if peer["skipped"]:
+        return [*head, f"skipped: {peer['skipped']}", *[""] * (2 * rates - 1)]
+    cells = []
+    for rate in peer["rates"]:
+        lost = f", {rate['lost']:,} lost" if rate["lost"] else ""
+        p50, p99 = (us(latency_of(rate, "intended to arrival", name)) for name in ("p50", "p99"))
+        cells += [p50 + lost, p99]
+    return [*head, *cells]
+
+
 _PARTS = {
     "slow strategy": slow_table,
     "without websocket": sustained_table,
     "ledger on disk": disk_table,
+    "peers": peers_table,
     "path": path_table,
     "stamping": stamping_table,
 }

@@ -1,4 +1,4 @@
-"""The broker's side: SmartAPI Quote frames over a real WebSocket, each at its intended time.
+"""The broker's side: a broker's frames over a real WebSocket, each at its intended time.
 
 One client, one connection. The sender sleeps to the next intended time and sends everything that
 is due, however late: a late frame is late for whoever measures from the intended time, which is
@@ -54,9 +54,9 @@ class Sent:
 class Sender:
     """A child process that sends; use it as a context manager."""
 
-    def __init__(self, ticks: NDArray[np.void], instruments: tuple[Instrument, ...]) -> None:
+    def __init__(self, frames: NDArray[np.uint8]) -> None:
         self._ours, theirs = _FORK.Pipe()
-        self._child = _FORK.Process(target=_be_sender, args=(_frames(ticks, instruments), theirs))
+        self._child = _FORK.Process(target=_be_sender, args=(frames, theirs))
         self._child.start()
         theirs.close()
         self.port: int = self._ours.recv()
@@ -95,14 +95,19 @@ class Sender:
         return sent
 
 
-def _frames(ticks: NDArray[np.void], instruments: tuple[Instrument, ...]) -> NDArray[np.uint8]:
-    """Return one WebSocket frame per tick, shape (n, bytes of a frame)."""
+def quote_frames(ticks: NDArray[np.void], instruments: tuple[Instrument, ...]) -> NDArray[np.uint8]:
+    """Return one WebSocket frame of SmartAPI per tick, shape (n, bytes of a frame)."""
     packets = encode("quote", ticks, [instrument_key(row) for row in instruments], 1)
-    size = packets.itemsize
+    return framed(packets.view(np.uint8).reshape(-1, packets.itemsize))
+
+
+def framed(payloads: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return payloads, shape (n, bytes), as WebSocket frames."""
+    count, size = payloads.shape
     assert size < 126, "a longer payload has a longer head"
-    frames = np.empty((len(packets), 2 + size), np.uint8)
+    frames = np.empty((count, 2 + size), np.uint8)
     frames[:, 0], frames[:, 1] = 0x82, size  # final, binary; not masked
-    frames[:, 2:] = packets.view(np.uint8).reshape(-1, size)
+    frames[:, 2:] = payloads
     return frames
 
 
@@ -117,7 +122,7 @@ def _be_sender(frames: NDArray[np.uint8], pipe: Connection) -> None:
         pipe.send(listener.getsockname()[1])
         client, _ = listener.accept()
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    _shake_hands(client)
+    shake_hands(client)
     client.recv(4_096)  # the subscription; there is one instrument, and it is wanted
     pipe.send(True)
     play = _Play(client, frames)
@@ -127,7 +132,7 @@ def _be_sender(frames: NDArray[np.uint8], pipe: Connection) -> None:
             pipe.send(getattr(play, order)(*arguments))
 
 
-def _shake_hands(client: socket.socket) -> None:
+def shake_hands(client: socket.socket) -> None:
     request = b""
     while b"\r\n\r\n" not in request:
         request += client.recv(4_096)

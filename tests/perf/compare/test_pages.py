@@ -51,6 +51,10 @@ def run_of(way: str, load: str) -> dict[str, Any]:
     }
 
 
+def arrived() -> dict[str, Any]:
+    return {"rate": 100, "lost": 2, "latency": {"intended to arrival": statistics(40.0)}}
+
+
 @pytest.fixture
 def made_up() -> Report:
     """Return a report in which everything that was to be reached is reached."""
@@ -76,6 +80,10 @@ def made_up() -> Report:
         "slow strategy": slow,
         "ledger on disk": run_of(CALLBACK, "100/s"),
         "path": {targets.ANSWER: 900.0},
+        "peers": [
+            {"peer": "queue.Queue", "between": "threads", "skipped": "", "rates": [arrived()]},
+            {"peer": "KiteTicker", "between": "wire", "skipped": "not installed", "rates": []},
+        ],
         "stamping": {"a batch of 1 tick, ns": 1_200.0},
         "without websocket": [
             {
@@ -186,6 +194,14 @@ def test_the_guide_s_table_has_its_claims_and_what_was_measured(made_up: Report)
     reliability = rows["Reliability: ticks handled, flat out apart"]
     assert reliability["measured: poll"] == "99.000 % (60 of 6,000 lost)"
     assert rows["Throughput, flat out"]["measured: poll"] == "20 ticks/s, 500 lost"
+
+
+def test_a_peer_stands_beside_the_modes_or_says_why_not(made_up: Report) -> None:
+    (table,) = (each for each in all_tables(made_up) if each.title == "Others, beside")
+    rows = [list(row) for row in table.rows]
+    assert rows[0] == ["queue.Queue", "threads", "40.0, 2 lost", "120"]
+    assert rows[1] == ["KiteTicker", "wire", "skipped: not installed", ""]
+    assert rows[2] == ["tickpipe, callback", "processes", "80.0", "240"]
 
 
 def test_of_several_runs_the_median_is_shown(made_up: Report) -> None:

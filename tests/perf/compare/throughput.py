@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from pipeline.channels.line import ROLES, STRATEGY
 from pipeline.feed import process as feed
+from pipeline.records import GAP
 from pipeline.results.files import read_results
 from pipeline.runtime.logs import ChildLogs
 from pipeline.settings import load_settings
@@ -41,7 +42,8 @@ _FORK = multiprocessing.get_context("fork")
 class Frames:
     """A source of ticks that come in frames at their intended times, from the first look on."""
 
-    duplicates = refused = outages = 0
+    duplicates = refused = skipped = outages = connected = silent = 0
+    ended_gaps: list[NDArray[np.void]] = []  # noqa: RUF012 - it has none
 
     def __init__(self, ticks: NDArray[np.void], rate: int) -> None:
         self._ticks = ticks
@@ -67,6 +69,9 @@ class Frames:
         rows["ts_recv_ns"] = self._start_ns + self._due_ns[start:stop]
         self._at = stop
         return rows
+
+    def missing(self) -> NDArray[np.void]:
+        return np.zeros(0, GAP)
 
     def close(self) -> None: ...
 
@@ -119,7 +124,7 @@ def _run(mode: str, rate: int, ticks: NDArray[np.void], folder: Path) -> None:
             'risk.when_lapped="oldest"',
         ],
     )
-    feed.open_source = lambda settings: Frames(ticks, rate)  # forked with us
+    feed.open_source = lambda _settings, _ring: Frames(ticks, rate)  # forked with us
     progress = _Progress()
     code = supervise(settings, logs=ChildLogs(io.StringIO()), on_turn=progress.look)
     (folder / "progress.json").write_text(json.dumps(progress.figures()))

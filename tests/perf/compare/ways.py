@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.channels.line import Watch
 from pipeline.results.files import read_results
 from pipeline.settings import load_settings
-from tests.perf.compare.sender import Sender
+from tests.perf.compare.sender import Sender, quote_frames
 from tests.perf.compare.stamps import create_stamps
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -125,7 +125,7 @@ def running(
     instruments = load_settings(GUIDE_CONFIG, overrides).instruments
     with (
         tempfile.TemporaryDirectory(prefix="tickpipe-compare-", dir="/dev/shm") as name,
-        Sender(ticks, instruments) as sender,
+        Sender(quote_frames(ticks, instruments)) as sender,
     ):
         folder = Path(name)
         create_stamps(folder / "stamps", len(ticks))

@@ -18,7 +18,7 @@ from pipeline.brokers.kite.order_forms import KiteOrderForms
 from pipeline.brokers.smartapi.order_forms import PROVEN, ROOT, SmartApiOrderForms
 from pipeline.risk.numbering import Numbering
 from pipeline.risk.order_states import Standing, hear
-from pipeline.settings import SIMULATOR_SECRETS, BrokerSettings
+from pipeline.settings import SIMULATOR_SECRETS, OrdersSettings
 from pipeline.testing import make_instrument
 
 INSTRUMENTS = [
@@ -38,14 +38,14 @@ def smartapi(**changes: Any) -> SmartApiOrderForms:
     return SmartApiOrderForms(settings("smartapi", **changes), INSTRUMENTS, SIMULATOR_SECRETS)
 
 
-def settings(gateway: str, **changes: Any) -> BrokerSettings:
+def settings(gateway: str, **changes: Any) -> OrdersSettings:
     fields = {
         "gateway": gateway,
         "url": "http://127.0.0.1:1",
         "updates_url": "ws://127.0.0.1:1/",
         "credentials": "simulator",
     }
-    return BrokerSettings.model_validate(fields | changes)
+    return OrdersSettings.model_validate(fields | changes)
 
 
 BOTH = pytest.mark.parametrize("forms_of", [kite, smartapi])

@@ -15,7 +15,7 @@ from pipeline.channels.layout import CLAIMED, HEADER, PUBLISHED, SLOTS_OFFSET, S
 from pipeline.channels.segment import Segment, attach_segment, create_segment
 from pipeline.errors import ChannelError
 from pipeline.records import TICK
-from tests.rig import Processes, words_of
+from tests.rig import Processes, descriptors_below, words_of
 
 CAPACITY = 8
 
@@ -175,9 +175,9 @@ def test_a_ring_of_another_user_is_replaced_and_not_touched(path: Path) -> None:
 
 
 def test_looking_at_the_predecessor_leaves_no_descriptor_open(path: Path) -> None:
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = descriptors_below(path.parent)
     with predecessor(path, Kind.RING) as found:
         assert (found.epoch, found.base) == (1, 5)
     with predecessor(path, Kind.CELL) as found:
         assert (found.epoch, found.base) == (0, 0)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert descriptors_below(path.parent) == before

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
 from pipeline.errors import AlreadyRunning
-from tests.rig import Processes, until
+from tests.rig import Processes, descriptors_below, until
 
 PROBES = 20_000
 TAKES = 2_000
@@ -42,10 +42,10 @@ def test_a_lock_names_its_holder_and_can_be_taken_once(path: Path) -> None:
 
 def test_a_lock_that_was_refused_leaves_no_descriptor_open(path: Path) -> None:
     lock = OwnerLock(path)
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = descriptors_below(path.parent)
     with pytest.raises(AlreadyRunning):
         OwnerLock(path)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert descriptors_below(path.parent) == before
     lock.close()
 
 

@@ -21,7 +21,7 @@ from pipeline.channels.segment import (
 )
 from pipeline.errors import ChannelError, SegmentRefused
 from pipeline.records import TICK
-from tests.rig import Processes, words_of
+from tests.rig import Processes, descriptors_below, words_of
 
 CAPACITY = 8
 WHOLE = SLOTS_OFFSET + CAPACITY * TICK.itemsize
@@ -154,10 +154,10 @@ def test_a_record_with_another_field_of_the_same_size_is_another_layout(path: Pa
 
 def test_a_refused_segment_leaves_no_descriptor_open(path: Path) -> None:
     path.chmod(0o666)
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = descriptors_below(path.parent)
     with pytest.raises(SegmentRefused):
         attach(path)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert descriptors_below(path.parent) == before
 
 
 def test_a_segment_that_was_attached_for_reading_cannot_be_written(path: Path) -> None:

@@ -27,7 +27,7 @@ def test_a_batch_is_measured_once_from_the_exchange_s_clock_to_ours() -> None:
     latencies = times.stages.latencies()
     assert latencies[Stage.FEED_TO_RING].samples == 1
     assert latencies[Stage.EXCHANGE_TO_FEED].samples == 1
-    assert LATE_NS <= latencies[Stage.EXCHANGE_TO_FEED].max_ns < 2 * LATE_NS
+    assert LATE_NS / 2 < latencies[Stage.EXCHANGE_TO_FEED].max_ns < 2 * LATE_NS
 
 
 @pytest.mark.parametrize(("is_live", "event_ns"), [(False, 1), (True, 0)])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BadSignal, StrategyFailed
 from pipeline.records import (
+    DEPTH,
     IST,
     REASON_BYTES,
     SIGNAL,
@@ -21,7 +22,7 @@ from pipeline.records import (
     GapReason,
     positions_dtype,
 )
-from pipeline.strategy.contract import Position, Signal, Strategy, Tick
+from pipeline.strategy.contract import Depth, DepthLevel, Position, Signal, Strategy, Tick
 from pipeline.strategy.session import StrategySession
 from pipeline.testing import make_instrument, make_strategy_settings, make_ticks
 
@@ -546,3 +547,54 @@ def test_a_gap_is_told_to_the_strategy_and_its_failure_counts() -> None:
     session.on_gap(Gap(GapReason.RESTART, 12))
     assert session.failures == 1
     assert "12" in session.last_failure
+
+
+# Depth ----------------------------------------------------------------------------------------
+
+
+class Reading(Scripted):
+    def __init__(self, *answers: object) -> None:
+        super().__init__()
+        self.depths: list[tuple[Depth, Position]] = []
+        self.wrong = list(answers)
+
+    def on_depth(self, depth: Depth) -> None:
+        self.depths.append((depth, self.position))
+        if self.wrong:
+            raise self.wrong.pop()
+
+
+def depth_row() -> np.void:
+    rows = np.zeros(1, DEPTH)
+    rows["tick_seq"], rows["ts_event_ns"], rows["ts_recv_ns"], rows["instrument"] = 9, 5, 6, 1
+    rows["bid_e4"][0, :2], rows["bid_quantity"][0, :2] = [995_000, 990_000], [75, 150]
+    rows["bid_orders"][0, :2] = [1, 2]
+    rows["ask_e4"][0, :1], rows["ask_quantity"][0, :1] = [1_000_000], [225]
+    row: np.void = rows[0]
+    return row
+
+
+def test_a_depth_has_the_levels_that_are_there_best_first() -> None:
+    strategy = Reading()
+    StrategySession(strategy, (CALL, PUT), 7).on_depth(depth_row())
+    ((depth, position),) = strategy.depths
+    bids = (DepthLevel(995_000, 75, 1), DepthLevel(990_000, 150, 2))
+    assert depth == Depth(9, 5, 6, 1, bids, (DepthLevel(1_000_000, 225, 0),), PUT)
+    assert (depth.symbol, depth.bids[0].price) == ("PUT", 99.5)
+    assert position.instrument_index == 1
+
+
+def test_an_exception_about_a_depth_is_a_failure() -> None:
+    session = StrategySession(Reading(ValueError("deep")), (CALL, PUT), 7)
+    session.on_depth(depth_row())
+    assert session.failures == 1
+    assert session.last_failure == "on_depth at tick 9 of PUT: ValueError: deep"
+
+
+def test_a_failed_session_is_told_of_no_depth() -> None:
+    strategy = Reading(ValueError("1"))
+    session = StrategySession(strategy, (CALL, PUT), 1)
+    session.on_depth(depth_row())
+    session.on_ticks(make_ticks([100.0]))
+    session.on_depth(depth_row())
+    assert len(strategy.depths) == 1

@@ -1,4 +1,4 @@
-"""The options of [broker]: where orders go, and how carefully.
+"""The options of [orders]: where orders go, and how carefully.
 
 Paper is the default. An order leaves this machine only where ``live = true`` says so.
 """
@@ -22,7 +22,7 @@ _ADDRESSES = {
 _NAMES = ("url", "updates_url")
 
 
-class BrokerSettings(Section):
+class OrdersSettings(Section):
     """Where orders go. Paper orders leave no machine; see `[paper]` for what they go through."""
 
     gateway: Literal["paper", "kite", "smartapi"] = option("Who takes the orders", default="paper")
