@@ -53,6 +53,7 @@ SHELL_FILES = frozenset(
         "backtest",
         "testing",
         "feed/connecting",
+        "feed/connections",
         "settings/options",
         "settings/secrets",
         "strategy/loading",

@@ -23,6 +23,7 @@ from pipeline.settings.options import (
     StrategySettings,
     WaitingSettings,
 )
+from pipeline.settings.orders import PaperSettings, RecoverySettings
 from pipeline.settings.page import settings_page
 from pipeline.settings.risk import RiskSettings
 from pipeline.settings.secrets import (
@@ -50,7 +51,9 @@ __all__ = [
     "Kind",
     "Mode",
     "OrdersSettings",
+    "PaperSettings",
     "PinningSettings",
+    "RecoverySettings",
     "RiskSettings",
     "RunSettings",
     "Secrets",
