@@ -132,13 +132,13 @@ class FeedLine(_Line):
         self._last = self._places[ADAPTER if alone else RISK]
         self._everybody = self._readers.bells(*self._places)
         listeners = [name for name in self._places if not (self.lockstep and name == RISK)]
+        self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
         self.ticks = self._channels.RingWriter(
             self.directory / TICKS,
             TICK,
             settings.channels.ring_capacity,
             self._readers.bells(*listeners),
         )
-        self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
         self._depths: RingWriter | None = None
         if settings.strategy.depth:
             self._depths = self._channels.RingWriter(

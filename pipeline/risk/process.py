@@ -189,7 +189,7 @@ class _Shell:
         self._gaps += len(gaps)
         self._gaps_ns += int((gaps["ended_ns"] - gaps["began_ns"]).sum())
         for gap in map(gap_of, gaps):
-            self._ledger.put(Event(GAP, str(gap), gap.ended_ns))
+            self._ledger.put(Event(GAP, gap.text, gap.ended_ns))
 
     def _hear(self) -> None:
         if self._session.awaits_fills:

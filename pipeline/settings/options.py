@@ -258,8 +258,7 @@ class RunSettings(Section):
         "Patience with a process that was asked to stop, then SIGKILL", unit="s", default=15, gt=0
     )
     hang_seconds_max: Number = option(
-        "A process without a heartbeat for this long is hung and is killed "
-        "(a name server that does not answer can keep the feed for 20 s)",
+        "A process without a heartbeat for this long is hung and is killed",
         unit="s",
         default=30,
         gt=0,
