@@ -39,7 +39,7 @@ from pipeline.channels.rundir import (
     wait_for,
     wait_for_owner,
 )
-from pipeline.channels.waiting import SPIN_SLICE_NS, Bell, Callback, Waiting, Words
+from pipeline.channels.waiting import Callback, Waiting, Words, wait_of
 from pipeline.records import (
     CLOSE_REQUEST,
     DEPTH,
@@ -246,15 +246,6 @@ class _ReaderLine(_Line):
         super().close()
 
 
-def _wait_of(settings: Settings, spin_bare: bool, bell: Bell) -> tuple[int, bool, Bell | None]:
-    """Return how long to spin, ns, whether to yield meanwhile, and what to park on then."""
-    if settings.waiting.mode is Mode.CALLBACK:
-        return 0, False, bell
-    if settings.waiting.mode is Mode.ADAPTIVE:
-        return settings.waiting.adaptive_spin_us * 1_000, True, bell
-    return SPIN_SLICE_NS, not spin_bare, None
-
-
 class StrategyLine(_ReaderLine):
     """The strategy's end."""
 
@@ -271,7 +262,7 @@ class StrategyLine(_ReaderLine):
             path = wait_for_owner(self.directory, DEPTHS, FEED)
             self.depths = DepthReader(path, self._channels)
         self._attach(settings.strategy.when_lapped)
-        self._wait = _wait_of(settings, spin_bare, self._bell)
+        self._wait = wait_of(settings, spin_bare, self._bell)
 
     @property
     def ready(self) -> bool:
@@ -329,6 +320,8 @@ class RiskLine(_ReaderLine):
         self._requests: CellReader | None = None
         self.requests_done = 0
         self.handled_before = self._place.cursor  # > 0: another risk of this run died
+        self._woken = False
+        self._own_bells = self._readers.bells(RISK)
         self._attach(settings.risk.when_lapped)
 
     def _wait_for_signals(self) -> Path:
@@ -348,6 +341,11 @@ class RiskLine(_ReaderLine):
         first = min(after_seq, self.handled_before)
         return read_again(self.directory / TICKS, self._place, first, self.ticks.cursor)
 
+    def wake(self) -> None:
+        """Say that a look is worth while, from any thread of risk."""
+        self._woken = True
+        self._own_bells.ring()
+
     def close_request(self) -> str | None:
         """Return why the user's program wants every position closed, each request once."""
         if self._requests is None and self._requests_path.exists():
@@ -366,6 +364,7 @@ class RiskLine(_ReaderLine):
         return None
 
     def read(self, limit: int) -> NDArray[np.void]:
+        self._woken = False  # before the look that it asks for
         return self.ticks.read(limit, self._bound)
 
     def commit(self) -> None:
@@ -378,7 +377,7 @@ class RiskLine(_ReaderLine):
 
     @property
     def ready(self) -> bool:
-        if self.signals.waiting:
+        if self.signals.waiting or self._woken:
             return True
         if self._strategy.gone:  # then a closed ring is the end, and worth a look
             return self.ticks.ready

@@ -7,7 +7,8 @@ it cannot explain ends it: it closes the position, exports the results and goes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import monotonic_ns, sleep, time_ns
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpdate
+from pipeline.brokers.orders import open_gateway
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.gaps import gap_of
 from pipeline.channels.line import RISK, RiskLine, Watch
@@ -26,6 +28,7 @@ from pipeline.risk.desk import Desk
 from pipeline.risk.files import rulebook_for
 from pipeline.risk.history import START, Event
 from pipeline.risk.ledger import Ledger, ledger_path
+from pipeline.risk.numbering import is_exit_id
 from pipeline.risk.reasons import Reason
 from pipeline.risk.restoring import catch_up, restore
 from pipeline.risk.session import RiskSession
@@ -89,8 +92,9 @@ class _Shell:
         )
         self._handled = self._stages[Stage.FEED_TO_RISK]
         self._arrived = self._stages[Stage.SIGNAL_TO_RISK]
-        self._paper = PaperGateway.of(settings, self._session.quote, self._now_ns)
-        self._gateway = StampingGateway(self._paper, ledger, self._stages)
+        self._paper = _paper(settings, self._session, self._now_ns)
+        gateway = self._paper or open_gateway(settings, line.wake, is_exit_id, os.environ)
+        self._gateway = StampingGateway(gateway, ledger, self._stages)
         self._desk = Desk(self._session, ledger, self._gateway, self._tell, monotonic_ns)
         self._watch = Watch(settings.run_directory)
         self._ticks = self._feed_restarts = self._gaps = self._gaps_ns = 0
@@ -119,7 +123,10 @@ class _Shell:
         restored = restore(session, self._ledger.history(), monotonic_ns())
         for flight in session.flights.all:
             standing = flight.standing
-            self._paper.restore(flight.order, standing.state, standing.filled, standing.turnover_e4)
+            if self._paper is not None:
+                self._paper.restore(
+                    flight.order, standing.state, standing.filled, standing.turnover_e4
+                )
         line.requests_done = _requests_done(self._ledger.events())
         missed = line.missed(restored.oldest)
         if line.handled_before:
@@ -276,7 +283,7 @@ class _Shell:
     def leave(self, reason: str, started: datetime) -> None:
         """Close what is open and export the results, once, whatever brought us here."""
         try:
-            if self._line.lockstep:
+            if self._line.lockstep and self._paper is not None:
                 self._paper.hurry()  # its clock is the tick's, and stands still
                 self._desk.hear()
             self._desk.flatten(reason)
@@ -348,6 +355,15 @@ def _requests_done(events: Sequence[Event]) -> int:
         elif event.kind == CLOSE:
             done = int(event.text.partition(":")[0])
     return done
+
+
+def _paper(
+    settings: Settings, session: RiskSession, clock: Callable[[], int]
+) -> PaperGateway | None:
+    """Return the paper broker of a session; None where orders go to a real one."""
+    if settings.orders.gateway != "paper":
+        return None
+    return PaperGateway.of(settings, session.quote, clock)
 
 
 class StampingGateway:

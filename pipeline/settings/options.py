@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from pipeline.records import INSTRUMENTS_MAX, WhenLapped
 from pipeline.settings.feed import FeedSettings
+from pipeline.settings.gateway import OrdersSettings
 from pipeline.settings.kinds import (
     SHARES,
     Exchange,
@@ -30,7 +31,7 @@ from pipeline.settings.kinds import (
     option,
     strict_bool,
 )
-from pipeline.settings.orders import PaperSettings, RecoverySettings
+from pipeline.settings.recovery import PaperSettings, RecoverySettings
 from pipeline.settings.risk import RiskSettings
 
 
@@ -278,6 +279,7 @@ class Settings(Section):
     waiting: WaitingSettings
     pinning: PinningSettings = PinningSettings()
     channels: ChannelSettings = ChannelSettings()
+    orders: OrdersSettings = OrdersSettings()
     paper: PaperSettings = PaperSettings()
     recovery: RecoverySettings = RecoverySettings()
 
@@ -306,6 +308,21 @@ class Settings(Section):
         if risk.needs_clock:
             _need_a_clock("a time limit, a cool-down and limits of orders need", info)
         return risk
+
+    @field_validator("orders")
+    @classmethod
+    def _real_orders_have_live_ticks(
+        cls, orders: OrdersSettings, info: ValidationInfo
+    ) -> OrdersSettings:
+        feed = info.data["feed"] if "feed" in info.data else None
+        channels = info.data["channels"] if "channels" in info.data else None
+        if not orders.live or feed is None or channels is None:
+            return orders
+        if feed.broker == "recorded" or feed.is_loopback or channels.lockstep:
+            raise ValueError(
+                "live = true needs live ticks: no recording, no simulator, no lockstep"
+            )
+        return orders
 
     @field_validator("strategy")
     @classmethod
