@@ -39,7 +39,7 @@ from pipeline.records import IST, ProcessState
 from pipeline.results.files import read_results, results_files
 from pipeline.results.parameters import settings_rows
 from pipeline.risk.day_report import day_report
-from pipeline.risk.files import read_rulebook, start_notices
+from pipeline.risk.files import read_rulebook, session_days, start_notices
 from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.logs import ChildLogs, LineHandler, log_only_to
@@ -81,7 +81,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     _check_days(settings)
     room = importlib.import_module(f"pipeline.{options.role}.process")
     log_only_to(LineHandler(sys.stderr), options.role, settings.run.log_level)
-    return boundary.guard(options.role, lambda: room.run(settings))
+    more = {"days": session_days(settings)} if options.role == "feed" else {}
+    return boundary.guard(options.role, lambda: room.run(settings, **more))
 
 
 def _confirm_live(settings: Settings, typed: str | None) -> None:

@@ -188,7 +188,8 @@ class Connection:
         if self._session.ping and now_ns >= self._next_ping_ns:
             self._next_ping_ns = now_ns + self._session.ping_interval_ns
             self._send(Opcode.TEXT, self._session.ping.encode())
-        self._connecting.look(now_ns)
+        if not self._freshness.stalls:  # else the outage goes on, with a connection
+            self._connecting.look(now_ns)
 
     def _judge(self, found: Findings) -> None:
         """Raise what ends the connection; name the instruments that lack ticks."""
@@ -236,6 +237,11 @@ class Connection:
     def silent(self) -> int:
         """Instruments that were subscribed and never ticked in time."""
         return self._freshness.silent_count
+
+    @property
+    def missing_since_ns(self) -> int:
+        """When the oldest gap that lasts began, 0 = there is none."""
+        return self._gaps.since_ns
 
     def missing(self) -> NDArray[np.void]:
         """Return the GAP rows of what is missing still, as if it ended now."""

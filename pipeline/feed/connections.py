@@ -95,6 +95,11 @@ class Connections:
     def silent(self) -> int:
         return sum(connection.silent for connection in self._connections)
 
+    @property
+    def missing_since_ns(self) -> int:
+        since = [connection.missing_since_ns for connection in self._connections]
+        return min((ns for ns in since if ns), default=0)
+
     def missing(self) -> NDArray[np.void]:
         return np.concatenate([connection.missing() for connection in self._connections])
 

@@ -22,7 +22,7 @@ from pipeline.channels.ring import RingWriter
 from pipeline.channels.waiting import PollYielding
 from pipeline.feed.connection import Connection
 from pipeline.feed.connections import Connections
-from pipeline.feed.hours import SessionHours
+from pipeline.feed.hours import Days, SessionHours
 from pipeline.feed.sharing import shares_of
 from pipeline.records import GAP, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
@@ -85,6 +85,10 @@ class Source(Protocol):
     def receive(self, limit: int) -> NDArray[np.void]:
         """Return the next TICK rows, possibly none; may block for 50 ms."""
 
+    @property
+    def missing_since_ns(self) -> int:
+        """When the oldest gap that lasts began, 0 = there is none."""
+
     def missing(self) -> NDArray[np.void]:
         """Return the GAP rows of what is missing still."""
 
@@ -94,7 +98,7 @@ class Source(Protocol):
 class RecordedSource:
     """A recorded day, as fast as it is asked for."""
 
-    duplicates = refused = skipped = outages = connected = silent = 0
+    duplicates = refused = skipped = outages = connected = silent = missing_since_ns = 0
     ended_gaps: list[NDArray[np.void]] = []  # noqa: RUF012 - it has none, ever
 
     def __init__(self, recording: Recording) -> None:
@@ -116,10 +120,11 @@ class RecordedSource:
         pass
 
 
-def open_source(settings: Settings, ring: RingWriter, spin_bare: bool) -> Source:
+def open_source(settings: Settings, ring: RingWriter, days: Days | None, spin_bare: bool) -> Source:
     """Return the source of what goes on ``ring``; nothing is connected yet.
 
-    Raises SettingsError for more instruments than the broker allows.
+    ``days`` says when ticks are to be expected; the clock of a day that is played again is not
+    this machine's. Raises SettingsError for more instruments than the broker allows.
     """
     feed = settings.feed
     if feed.broker == "recorded":
@@ -128,8 +133,7 @@ def open_source(settings: Settings, ring: RingWriter, spin_bare: bool) -> Source
         refuse_missing_depth(settings.strategy.depth, ticks)
         return RecordedSource(Recording(ticks))
     secrets = load_secrets(feed, os.environ)
-    # The clock of a day that is played again is not this machine's.
-    has_hours = settings.session.gates and _is_live(settings)
+    hours = SessionHours(days if _is_live(settings) else None)
     broker = _BROKERS[feed.broker]
     shares = shares_of(settings.instruments, broker.tokens_max, broker.connections_max)
     connections = [
@@ -137,7 +141,7 @@ def open_source(settings: Settings, ring: RingWriter, spin_bare: bool) -> Source
             broker.session(feed, share.instruments, secrets, depth=settings.strategy.depth),
             feed,
             share,
-            SessionHours(settings.session if has_hours else None),
+            hours,
             last_seq=lambda: ring.published,
             ever_connected=ring.published > 0,  # by a feed that died
             blocks=len(shares) == 1,
@@ -151,12 +155,15 @@ def open_source(settings: Settings, ring: RingWriter, spin_bare: bool) -> Source
     return Connections(connections, blocks=feed.receive == "block", spin_bare=spin_bare)
 
 
-def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
-    """Run the feed until the source ends or a signal asks to stop."""
+def run(settings: Settings, days: Days | None = None, spin_bare: bool = False) -> ExitCode:
+    """Run the feed until the source ends or a signal asks to stop.
+
+    ``days`` says when ticks are to be expected; None means at any time.
+    """
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
         FeedLine(settings) as line,
-        closing(open_source(settings, line.ticks, spin_bare)) as source,
+        closing(open_source(settings, line.ticks, days, spin_bare)) as source,
     ):
         line.wait_for_readers()
         _carry(settings.feed, source, line, stop, _Times(is_live=_is_live(settings)))
@@ -210,6 +217,7 @@ def _carry(
             connected=source.connected,
             gaps=line.gaps.published,
             silent=source.silent,
+            missing_since_ns=source.missing_since_ns,
             unread=line.unread,
             latency=times.stages.row(),
         )

@@ -19,7 +19,7 @@ from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpda
 from pipeline.brokers.orders import open_gateway
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.gaps import gap_of
-from pipeline.channels.line import RISK, RiskLine, Watch
+from pipeline.channels.line import FEED, RISK, RiskLine, Watch
 from pipeline.records import IST, SIGNAL, ProcessState, Stage
 from pipeline.results.files import write_results
 from pipeline.results.parameters import bare_url, settings_rows
@@ -331,13 +331,21 @@ class _Shell:
             ("Data Source", source),
             ("Ticks", str(self._ticks)),
             ("Feed Restarts", str(self._feed_restarts)),
-            ("Gaps", f"{self._gaps}, together {self._gaps_ns / 1e9:.1f} s"),
+            ("Gaps", self._gaps_text()),
             ("Laps", f"risk {line.ticks.lapped}, strategy {line.strategy_lapped}"),
             ("Ticks Lost", f"risk {line.ticks.lost}, strategy {line.strategy_lost}"),
             ("Signals", str(statistics.signals)),
             ("Refused Signals", str(statistics.refused)),
             *self._latencies(),
         ]
+
+    def _gaps_text(self) -> str:
+        """Return how many gaps there were and how long, with one that lasts until now."""
+        beats, count, total_ns = self._watch.latest(), self._gaps, self._gaps_ns
+        since_ns = int(beats[FEED]["missing_since_ns"][0]) if FEED in beats else 0
+        if since_ns:
+            count, total_ns = count + 1, total_ns + monotonic_ns() - since_ns
+        return f"{count}, together {total_ns / 1e9:.1f} s"
 
     def _latencies(self) -> list[tuple[str, str]]:
         """Return a row for each stage, those of feed and strategy from their last heartbeats."""

@@ -91,6 +91,11 @@ def _reader_names(roles: Collection[str]) -> tuple[str, ...]:
     return (*READER_NAMES, ADAPTER) if ADAPTER in roles else READER_NAMES
 
 
+def _session_days(settings: Settings) -> object:
+    """Return when ticks are to be expected: by the calendar, which is in risk's room."""
+    return importlib.import_module("pipeline.risk.files").session_days(settings)
+
+
 class _Crew:
     """The three children and what became of them."""
 
@@ -139,7 +144,8 @@ class _Crew:
 
         def run() -> ExitCode:
             room = importlib.import_module(f"pipeline.{role}.process")
-            code: ExitCode = room.run(self._settings, spin_bare=place.spin == "bare")
+            more = {"days": _session_days(self._settings)} if role == FEED else {}
+            code: ExitCode = room.run(self._settings, spin_bare=place.spin == "bare", **more)
             return code
 
         sys.exit(boundary.run_child(role, run, cpus=place.cpus))

@@ -8,11 +8,13 @@ import ssl
 import subprocess
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from websocket import ABNF
 
 from pipeline.brokers.kite import wire
 from pipeline.brokers.kite.session import KiteSession
@@ -214,6 +216,24 @@ def test_bytes_without_ticks_are_a_stall_and_cured_by_opening_anew(
         assert "though bytes came" in caplog.text
 
 
+def test_a_stall_that_opening_anew_does_not_cure_is_one_alarm(
+    listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    def heartbeats_only(peer: Peer) -> None:
+        peer.upgrade()
+        while True:
+            peer.send(b"\0")
+            time.sleep(0.01)
+
+    listener = listen(*[heartbeats_only] * 3, serve)
+    quick = {"stalled_seconds_max": 0.15, "healthy_seconds": 0.01}
+    with closing(connect(listener.url, **quick)) as connection:
+        ticks = receive_until(connection, lambda: bool(lines(caplog, "connected again")))
+        assert len(ticks) == 1
+        assert connection.outages == 3
+        assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
+
+
 def test_what_is_missing_when_the_feed_stops_is_a_gap_too(listen: Listen) -> None:
     with closing(connect(listen(drop, Peer.wait_until_gone).url)) as connection:
         receive_until(connection, lambda: connection.outages == 1)
@@ -356,6 +376,29 @@ def test_every_frame_comes_over_tls_and_without_in_both_ways_of_receiving(
                 found += connection.receive(256)["price_e4"].tolist()
             assert found == [round(price * 10_000) for price in prices]
             assert connection.outages == 0
+
+
+def test_nothing_is_kept_of_a_frame_that_went_through(listen: Listen) -> None:
+    thousand = bytes(ABNF(1, 0, 0, 0, Opcode.BINARY, 0, TICK).format()) * 1_000
+
+    def flood(peer: Peer) -> None:
+        peer.upgrade()
+        while True:
+            peer.raw.sendall(thousand)
+
+    with closing(connect(listen(flood).url)) as connection:
+
+        def carry(count: int) -> int:
+            while count > 0:
+                count -= len(connection.receive(256))
+            return tracemalloc.get_traced_memory()[0]
+
+        tracemalloc.start()
+        try:
+            before = carry(5_000)
+            assert carry(20_000) - before < 20_000
+        finally:
+            tracemalloc.stop()
 
 
 # Stopping ------------------------------------------------------------------------------------

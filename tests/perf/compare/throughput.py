@@ -42,7 +42,7 @@ _FORK = multiprocessing.get_context("fork")
 class Frames:
     """A source of ticks that come in frames at their intended times, from the first look on."""
 
-    duplicates = refused = skipped = outages = connected = silent = 0
+    duplicates = refused = skipped = outages = connected = silent = missing_since_ns = 0
     ended_gaps: list[NDArray[np.void]] = []  # noqa: RUF012 - it has none
 
     def __init__(self, ticks: NDArray[np.void], rate: int) -> None:
