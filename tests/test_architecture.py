@@ -21,7 +21,18 @@ PATHS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "pipeline").rglob
 
 # Who may import whom -------------------------------------------------------------------------
 
-TOP = frozenset({"__main__", "cli", "verbs", "display", "trader", "backtest", "testing"})
+TOP = frozenset(
+    {
+        "__main__",
+        "backtest",
+        "cli",
+        "control_verbs",
+        "display",
+        "testing",
+        "trader",
+        "verbs",
+    }
+)
 CHILDREN = frozenset({"feed", "strategy", "risk"})  # what the supervisor forks
 FLOORS = (
     TOP,
@@ -51,6 +62,7 @@ SHELL_FILES = frozenset(
         "cli",
         "verbs",
         "backtest",
+        "control_verbs",
         "testing",
         "feed/connecting",
         "feed/connections",

@@ -23,8 +23,8 @@ from pipeline.settings.options import (
     StrategySettings,
     WaitingSettings,
 )
-from pipeline.settings.orders import PaperSettings, RecoverySettings
 from pipeline.settings.page import settings_page
+from pipeline.settings.recovery import PaperSettings, RecoverySettings
 from pipeline.settings.risk import RiskSettings
 from pipeline.settings.secrets import (
     LOGINS,

@@ -31,7 +31,7 @@ from pipeline.settings.kinds import (
     option,
     strict_bool,
 )
-from pipeline.settings.orders import PaperSettings, RecoverySettings
+from pipeline.settings.recovery import PaperSettings, RecoverySettings
 from pipeline.settings.risk import RiskSettings
 
 

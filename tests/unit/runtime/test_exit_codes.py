@@ -57,6 +57,8 @@ def test_the_numbers_never_change() -> None:
         "STRATEGY_FAILED": 10,
         "CHILD_DIED": 11,
         "CHANNEL_BROKEN": 12,
+        "CONTROL_REFUSED": 13,
+        "LEDGER_FAILED": 15,
         "INTERRUPTED": 130,
     }
 
