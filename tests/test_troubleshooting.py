@@ -151,6 +151,10 @@ def has_a_silent_instrument(config: Config, folder: Path) -> None:
     receives_from(gets_no_ticks, folder, stalled_seconds_max=0.5, first_tick_seconds_max=0.1)
 
 
+def is_one_too_many(config: Config, folder: Path) -> None:
+    receives_from(lambda peer: peer.answer("429 Too Many Requests"), folder)
+
+
 def has_a_token_of_yesterday(config: Config, folder: Path) -> None:
     receives_from(lambda peer: peer.answer("403 Forbidden"), folder)
 
@@ -263,6 +267,7 @@ CASES: list[Case] = [  # in the order of the page
     loses_the_connection,
     stalls,
     has_a_silent_instrument,
+    is_one_too_many,
     has_a_token_of_yesterday,
     has_a_strategy_that_fails,
     polls_too_early,

@@ -178,6 +178,12 @@ class BrokerGateway:
                 return
         self._hear(refused(order.order_id, f"not sent: {WAITING_MAX} others wait", ()))
 
+    def restore(self, order: Order, state: OrderState, filled: int, turnover_e4: int) -> None:
+        """Follow an order that a risk which died may have sent; it is not sent again."""
+        if state not in _FINAL:
+            with self._changed:
+                self._open.add(order.order_id)
+
     def cancel(self, order_id: str, broker_id: str) -> None:
         with self._changed:
             if self._withdrawn(order_id):

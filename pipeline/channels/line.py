@@ -132,13 +132,13 @@ class FeedLine(_Line):
         self._last = self._places[ADAPTER if alone else RISK]
         self._everybody = self._readers.bells(*self._places)
         listeners = [name for name in self._places if not (self.lockstep and name == RISK)]
+        self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
         self.ticks = self._channels.RingWriter(
             self.directory / TICKS,
             TICK,
             settings.channels.ring_capacity,
             self._readers.bells(*listeners),
         )
-        self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
         self._depths: RingWriter | None = None
         if settings.strategy.depth:
             self._depths = self._channels.RingWriter(
@@ -321,8 +321,13 @@ class RiskLine(_ReaderLine):
         self.requests_done = 0
         self.handled_before = self._place.cursor  # > 0: another risk of this run died
         self._woken = False
-        self._own_bells = self._readers.bells(RISK)
+        self._own_bell = self._readers.bells(RISK)
         self._attach(settings.risk.when_lapped)
+
+    def wake(self) -> None:
+        """Have the next turn begin now; for threads of this process."""
+        self._woken = True
+        self._own_bell.ring()
 
     def _wait_for_signals(self) -> Path:
         """Wait for the queue; that of a strategy that died will do: what it wanted still counts."""
@@ -340,11 +345,6 @@ class RiskLine(_ReaderLine):
             return np.zeros(0, TICK)
         first = min(after_seq, self.handled_before)
         return read_again(self.directory / TICKS, self._place, first, self.ticks.cursor)
-
-    def wake(self) -> None:
-        """Say that a look is worth while, from any thread of risk."""
-        self._woken = True
-        self._own_bells.ring()
 
     def close_request(self) -> str | None:
         """Return why the user's program wants every position closed, each request once."""

@@ -258,8 +258,7 @@ class RunSettings(Section):
         "Patience with a process that was asked to stop, then SIGKILL", unit="s", default=15, gt=0
     )
     hang_seconds_max: Number = option(
-        "A process without a heartbeat for this long is hung and is killed "
-        "(a name server that does not answer can keep the feed for 20 s)",
+        "A process without a heartbeat for this long is hung and is killed",
         unit="s",
         default=30,
         gt=0,
@@ -316,12 +315,14 @@ class Settings(Section):
     ) -> OrdersSettings:
         feed = info.data["feed"] if "feed" in info.data else None
         channels = info.data["channels"] if "channels" in info.data else None
-        if not orders.live or feed is None or channels is None:
+        if orders.gateway == "paper" or feed is None or channels is None:
             return orders
-        if feed.broker == "recorded" or feed.is_loopback or channels.lockstep:
+        if channels.lockstep:
             raise ValueError(
-                "live = true needs live ticks: no recording, no simulator, no lockstep"
+                f"lockstep waits for no broker: {orders.gateway} needs lockstep = false"
             )
+        if orders.live and (feed.broker == "recorded" or feed.is_loopback):
+            raise ValueError("live = true needs live ticks: no recording and no simulator")
         return orders
 
     @field_validator("strategy")

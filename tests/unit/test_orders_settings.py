@@ -73,13 +73,17 @@ def test_what_cannot_be_is_refused_with_what_to_write(broker: dict[str, Any], mi
     [
         {"feed": {"broker": "recorded", "recording": "day.csv"}},
         {"feed": LIVE_TICKS | {"url": "ws://127.0.0.1:8765/", "credentials": "simulator"}},
-        {"channels": {"lockstep": True}},
     ],
-    ids=["recorded", "simulator", "lockstep"],
+    ids=["recorded", "simulator"],
 )
 def test_real_orders_need_live_ticks(sections: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="live = true needs live ticks"):
         settings_with(REAL, **sections)
+
+
+def test_lockstep_has_paper_orders_only() -> None:
+    with pytest.raises(SettingsError, match="kite needs lockstep = false"):
+        settings_with({"gateway": "kite", **HERE}, channels={"lockstep": True})
 
 
 @pytest.mark.parametrize("secret", ["api_key", "access_token"])
