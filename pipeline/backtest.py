@@ -89,7 +89,7 @@ def backtest(
         load_strategy(settings.strategy), settings.instruments, settings.strategy.failures_max
     )
     session = RiskSession(settings, rulebook)
-    gateway = PaperGateway.of(settings, session.quote, lambda: session.newest_recv_ns)
+    gateway = PaperGateway.of(settings, session.quote, lambda: session.newest_event_ns)
     with Ledger.open(ledger_path) as ledger:
         ledger.settings_used(settings_rows(settings))
         desk = Desk(session, ledger, gateway)

@@ -119,8 +119,9 @@ class _Shell:
         return open_gateway(settings, self._line.wake, is_exit_id, os.environ)
 
     def _now_ns(self) -> int:
-        """Return the time by which orders are filled: in lockstep that of the tick."""
-        return self._last_tick_ns if self._line.lockstep else monotonic_ns()
+        """Return the time by which paper orders fill: in lockstep the exchange's, as in a
+        backtest."""
+        return self._session.newest_event_ns if self._line.lockstep else monotonic_ns()
 
     def _recover(self) -> None:
         """Stand where the ledger says that this run stood, and ask what the broker says.

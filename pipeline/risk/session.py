@@ -373,9 +373,9 @@ class RiskSession:
         return self._newest[SEQ]
 
     @property
-    def newest_recv_ns(self) -> int:
-        """When the feed had the last tick handled."""
-        return self._newest[RECEIVED]
+    def newest_event_ns(self) -> int:
+        """The exchange time of the last tick handled."""
+        return self._newest[EVENT]
 
     def quote(self, instrument: int) -> Quote:
         """Return how an instrument stands, as far as its last tick tells."""

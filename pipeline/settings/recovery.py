@@ -16,7 +16,11 @@ class PaperSettings(Section):
         default="last",
     )
     latency_ms: Number = option(
-        "Time from sending an order to its fill, and between its parts", unit="ms", default=0, ge=0
+        "Time from sending an order to its fill, and between its parts; by the exchange's clock "
+        "where a day is played in lockstep or in a backtest",
+        unit="ms",
+        default=0,
+        ge=0,
     )
     parts_max: Whole = option("An order fills in up to this many parts", default=1, ge=1, le=10)
     reject_percent: Number = option(

@@ -63,3 +63,18 @@ def test_a_position_open_at_the_end_is_closed_at_the_last_tick_in_one_more_row(
     assert before == golden_trades()[: len(before)]
     assert last[-1] == "Session End"
     assert float(last[1]) == last_price
+
+
+def test_paper_orders_that_take_time_and_may_be_refused_give_the_same_trades_too(
+    tickpipe: Tickpipe, day: Path
+) -> None:
+    trades = []
+    paper = ("latency_ms=400", "parts_max=4", "reject_percent=10", 'fill_at="touch"')
+    options = [part for each in paper for part in ("--set", f"paper.{each}")]
+    for way in ("backtest", "replay, callback"):
+        verb, *more = WAYS[way]
+        code, output = tickpipe.run(verb, day, *more, *options)
+        assert code == 0, output
+        trades.append([row_of(trade) for trade in tickpipe.trades()])
+        tickpipe.clear_results()
+    assert trades[0] == trades[1] != golden_trades()

@@ -469,3 +469,26 @@ def test_a_restored_position_can_be_flattened_before_the_first_tick() -> None:
     (order,) = session.flatten("reconcile")
     assert (order.price_e4, order.order_id) == (e4_of(100), "251001N0001X1")
     assert session.book.cash < Decimal(3_000)
+
+
+# More than is held ----------------------------------------------------------------------------
+
+
+def test_an_exit_that_fills_more_than_is_held_closes_and_opens_the_rest_which_is_told() -> None:
+    session = open_session()
+    (exit,) = session.on_tick(tick(2, 85))
+    shares = exit.quantity + LOT
+    heard = session.on_update(
+        OrderUpdate(
+            order_id=exit.order_id,
+            state=OrderState.FILLED,
+            filled=shares,
+            turnover_e4=shares * e4_of(85),
+        )
+    )
+    assert heard is not None
+    assert heard.report == "75 shares more than ordered were filled"
+    assert [each.quantity for each in heard.fills] == [13 * LOT, LOT]
+    assert session.book.held == [-LOT]
+    (cover,) = session.on_tick(tick(3, 101))
+    assert (cover.side, cover.quantity, cover.reason) == (Side.BUY, LOT, "Stop Loss")
