@@ -140,6 +140,32 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     _tick_file(backtest)
     _trading_options(backtest)
 
+    record = _add(
+        table,
+        "record",
+        verbs.record,
+        "record ticks and gaps to Parquet: the feed and the recorder, nothing that trades",
+        "record\nrecord --config my.toml --out recordings\n"
+        "run --set recorder.directory=recordings      (beside a run that trades)",
+    )
+    _config_options(record)
+    record.add_argument(
+        "--out", type=Path, metavar="DIR", help="where to (recorder.directory, else recordings)"
+    )
+
+    ticks = _add(
+        table,
+        "ticks",
+        verbs.ticks,
+        "show what is in a tick file or a recording, or write it in another form",
+        "ticks recordings/2026-11-23\nticks day.csv.gz --parquet recordings\n"
+        "ticks recordings/2026-11-23/NIFTY.parquet --csv nifty.csv",
+    )
+    _tick_file(ticks)
+    _config_options(ticks)
+    ticks.add_argument("--csv", type=Path, metavar="FILE", help="CSV to write")
+    ticks.add_argument("--parquet", type=Path, metavar="DIR", help="recording to write")
+
     compare = _add(
         table,
         "compare",
@@ -270,7 +296,11 @@ def _trading_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _tick_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="tick file: timestamp,price,volume; .gz allowed")
+    parser.add_argument(
+        "file",
+        type=Path,
+        help="tick file: timestamp,price,volume; .gz allowed; or a recording: Parquet, a day",
+    )
 
 
 def _speed(text: str) -> float | None:

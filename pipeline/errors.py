@@ -15,6 +15,7 @@
     ├── FeedError                 the broker's side of the tick stream
     │   ├── AuthRefused           401 / 403: the token, not the network
     │   └── FeedLost              nobody ever answered at the address
+    ├── RecordingFailed           ticks cannot be written; the run goes on without
     └── StrategyError             the user's strategy
         ├── BadSignal             a strategy returned something that is not a signal
         └── StrategyFailed        too many consecutive failures
@@ -82,6 +83,10 @@ class AuthRefused(FeedError):
 
 
 class FeedLost(FeedError):
+    pass
+
+
+class RecordingFailed(TickpipeError):
     pass
 
 

@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -24,12 +24,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from pipeline import recording_verbs
 from pipeline.backtest import backtest as run_backtest
 from pipeline.brokers.files import complete_instruments
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
+from pipeline.brokers.recorded.parquet import arrow
 from pipeline.channels import NATIVE_MISSING, choose
 from pipeline.channels.inspection import ReaderReport, inspect
-from pipeline.channels.line import Watch
+from pipeline.channels.line import FEED, RECORDER, Watch
 from pipeline.channels.locks import lock_is_held
 from pipeline.channels.rundir import lock_path
 from pipeline.display import Display
@@ -138,10 +140,34 @@ def demo(options: argparse.Namespace) -> ExitCode:
     return _through_simulator(options, lockstep, day_s / options.seconds)
 
 
+def record(options: argparse.Namespace) -> ExitCode:
+    """Run the feed and the recorder alone."""
+    given = [] if options.out is None else [f'recorder.directory="{options.out}"']
+    settings = _settings(options, given)
+    if settings.recorder.directory is None:
+        settings = _settings(options, ['recorder.directory="recordings"'])
+    arrow()  # a package that is missing is told before anything starts
+    return _watched(settings, roles=(FEED, RECORDER))
+
+
+def ticks(options: argparse.Namespace) -> ExitCode:
+    return recording_verbs.ticks(options, lambda: _settings(options))
+
+
 def _supervise(settings: Settings, ticks: NDArray[np.void] | None = None) -> ExitCode:
     """Run the pipeline with its display and print the summary; ``ticks`` are those of a file."""
     load_strategy(settings.strategy)  # its mistakes are told before anything starts
     _check_days(settings, ticks)
+    if settings.recorder.directory is not None:
+        arrow()
+    return _watched(settings, ticks)
+
+
+def _watched(
+    settings: Settings,
+    ticks: NDArray[np.void] | None = None,
+    roles: Collection[str] | None = None,
+) -> ExitCode:
     choose(settings.channels.implementation)  # likewise
     if settings.feed.broker != "recorded":
         load_secrets(settings.feed, os.environ)
@@ -154,7 +180,7 @@ def _supervise(settings: Settings, ticks: NDArray[np.void] | None = None) -> Exi
         if console.is_terminal:
             total = None if ticks is None else len(ticks)
             display = stack.enter_context(Display(settings, console, total))
-        code = supervise(settings, logs=logs, on_turn=display)
+        code = supervise(settings, logs=logs, on_turn=display, roles=roles)
     for path in sorted(_result_files(settings) - before):
         print_summary(path)
     return code

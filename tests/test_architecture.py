@@ -21,8 +21,10 @@ PATHS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "pipeline").rglob
 
 # Who may import whom -------------------------------------------------------------------------
 
-TOP = frozenset({"__main__", "cli", "verbs", "display", "trader", "backtest", "testing"})
-CHILDREN = frozenset({"feed", "strategy", "risk"})  # what the supervisor forks
+TOP = frozenset(
+    {"__main__", "cli", "verbs", "recording_verbs", "display", "trader", "backtest", "testing"}
+)
+CHILDREN = frozenset({"feed", "strategy", "risk", "recorder"})  # what the supervisor forks
 FLOORS = (
     TOP,
     CHILDREN | {"supervisor", "simulator"},
@@ -51,6 +53,8 @@ SHELL_FILES = frozenset(
         "cli",
         "verbs",
         "backtest",
+        "brokers/recorded/parquet",
+        "recording_verbs",
         "testing",
         "feed/connecting",
         "settings/options",

@@ -55,6 +55,7 @@ from pipeline.settings import Mode, Settings
 FEED, STRATEGY, RISK = "feed", "strategy", "risk"
 ROLES = (FEED, STRATEGY, RISK)
 READER_NAMES = (STRATEGY, RISK)
+RECORDER = "recorder"  # likewise, where the settings have one
 ADAPTER = "adapter"  # a reader more, where a user's program wants the ticks too
 
 TICKS, SIGNALS, POSITIONS = "ticks.ring", "signals.queue", "positions.cell"
@@ -416,7 +417,7 @@ class Watch:
 
 def declare_gone(readers: Readers, role: str) -> None:
     """Say that the reader ``role`` died, so that nobody waits for it any more."""
-    if role in READER_NAMES:
+    if role in readers.names:
         slot: ReaderSlot = readers.slot(role)
         slot.declare_gone()
         readers.bells(RISK).ring()  # it may be parked, waiting for that reader

@@ -38,6 +38,7 @@ class ExitCode(IntEnum):
     STRATEGY_FAILED = 10, "the strategy failed or never returned"
     CHILD_DIED = 11, "a process of the run was killed or died", True
     CHANNEL_BROKEN = 12, "shared memory was not what it should be", True
+    RECORDING_FAILED = 14, "ticks could not be recorded; the run itself went on"
     INTERRUPTED = 130, "stopped by Ctrl-C"  # 128 + SIGINT, as shells count it
 
 
@@ -52,6 +53,7 @@ _CODE_OF: dict[type[BaseException], ExitCode] = {
     errors.ChannelError: ExitCode.CHANNEL_BROKEN,
     errors.FeedError: ExitCode.FEED_LOST,
     errors.AuthRefused: ExitCode.AUTH_REFUSED,
+    errors.RecordingFailed: ExitCode.RECORDING_FAILED,
     errors.StrategyError: ExitCode.STRATEGY_FAILED,
     KeyboardInterrupt: ExitCode.INTERRUPTED,
     BaseException: ExitCode.FAILED,

@@ -23,6 +23,7 @@ from pipeline.settings.options import (
     WaitingSettings,
 )
 from pipeline.settings.page import settings_page
+from pipeline.settings.recording import RecorderSettings
 from pipeline.settings.risk import RiskSettings
 from pipeline.settings.secrets import (
     LOGINS,
@@ -49,6 +50,7 @@ __all__ = [
     "Kind",
     "Mode",
     "PinningSettings",
+    "RecorderSettings",
     "RiskSettings",
     "RunSettings",
     "Secrets",

@@ -30,6 +30,7 @@ from pipeline.settings.kinds import (
     option,
     strict_bool,
 )
+from pipeline.settings.recording import RecorderSettings
 from pipeline.settings.risk import RiskSettings
 
 
@@ -272,6 +273,7 @@ class Settings(Section):
     waiting: WaitingSettings
     pinning: PinningSettings = PinningSettings()
     channels: ChannelSettings = ChannelSettings()
+    recorder: RecorderSettings = RecorderSettings()
 
     @field_validator("instruments")
     @classmethod

@@ -48,6 +48,7 @@ def plan(topology: Topology, settings: Settings) -> Plan:
     cpus = _choose_cpus(topology, _explicit(topology, settings))
     spin, notes = _choose_spin(topology, settings, cpus)
     roles = {role: Seat(cpus[role], spin if role in READERS else "yield") for role in ROLES}
+    roles["recorder"] = Seat(tuple(topology.allowed))  # which never spins
     return Plan(
         roles=roles,
         notes=(*notes, *_sibling_notes(topology, settings, cpus), *_isolated_notes(topology, cpus)),

@@ -5,6 +5,7 @@
     strategy  failed, not loadable   stop in order: risk closes every position
               any other death        carry on: no new entries, risk guards what is open (I5)
     risk      any death              stop at once: nobody guards what is open
+    recorder  any death              carry on: ticks are not recorded any more
 
 Who hangs is killed and then counts as dead. Only a feed of live ticks is started again: it holds
 nothing that its ring does not. A strategy would come back without what it knew, and risk is where
@@ -60,7 +61,14 @@ _UNGUARDED = _Policy(
     "OPEN POSITIONS ARE UNGUARDED: look at them in the broker's terminal now",
 )
 
-_ON_DEATH = {"feed": _STALE, "strategy": _GUARDED, "risk": _UNGUARDED}
+_UNRECORDED = _Policy(Action.CARRY_ON, "Ticks are not recorded any more; the run goes on")
+
+_ON_DEATH = {
+    "feed": _STALE,
+    "strategy": _GUARDED,
+    "risk": _UNGUARDED,
+    "recorder": _UNRECORDED,
+}
 _ON_CODE = {
     ("strategy", ExitCode.STRATEGY_FAILED): _GIVEN_UP,
     ("strategy", ExitCode.BAD_STRATEGY): _GIVEN_UP,
@@ -70,6 +78,7 @@ _CODE_OF_HANG = {
     "feed": ExitCode.CHILD_DIED,
     "strategy": ExitCode.STRATEGY_FAILED,  # on_tick never returned
     "risk": ExitCode.CHILD_DIED,
+    "recorder": ExitCode.RECORDING_FAILED,
 }
 
 
