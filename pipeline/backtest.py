@@ -32,7 +32,7 @@ from pipeline.risk.reasons import Reason
 from pipeline.risk.rows import RECEIVED
 from pipeline.risk.session import RiskSession, RiskStatistics
 from pipeline.risk.starting import check_start
-from pipeline.settings import Settings, e4
+from pipeline.settings import Settings
 from pipeline.strategy.loading import load_strategy
 from pipeline.strategy.session import StrategySession
 
@@ -89,10 +89,15 @@ def backtest(
         load_strategy(settings.strategy), settings.instruments, settings.strategy.failures_max
     )
     session = RiskSession(settings, rulebook)
-    gateway = PaperGateway(e4(settings.risk.slippage_points))
+    gateway = PaperGateway.of(settings, session.quote, lambda: session.newest_recv_ns)
     with Ledger.open(ledger_path) as ledger:
         ledger.settings_used(settings_rows(settings))
-        _run(*_numbered(ticks, settings), strategy, Desk(session, ledger, gateway))
+        desk = Desk(session, ledger, gateway)
+        _run(*_numbered(ticks, settings), strategy, desk)
+        gateway.hurry()  # after the last tick the clock stands still
+        desk.hear()
+        desk.flatten(Reason.SESSION_END)
+        ledger.commit()
         trades = ledger.trades()
         refusals = ledger.refusals()
     return BacktestResult(
@@ -141,12 +146,13 @@ def _run(
             signal_count += len(signals)
             desk.on_signals(signals, row[RECEIVED])
         desk.on_tick(row, row[RECEIVED])
+        if session.awaits_fills:
+            desk.hear()
         if session.version != shown_version:
             shown_version = session.version
             strategy.on_positions(session.positions_row())
         if strategy.failed is not None:
             break
-    desk.flatten(Reason.SESSION_END)
 
 
 def _one_by_one(ticks: NDArray[np.void]) -> Iterator[tuple[NDArray[np.void], tuple[int, ...]]]:

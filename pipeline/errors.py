@@ -12,6 +12,7 @@
     │   ├── SegmentRefused        a file that failed the checks on attach
     │   ├── QueueFull             the reader of a queue stopped taking
     │   └── ReaderLapped          a reader of the ring that must not be overtaken was
+    ├── LedgerFailed              the ledger cannot be written: no room, a broken disk
     ├── FeedError                 the broker's side of the tick stream
     │   ├── AuthRefused           401 / 403: the token, not the network
     │   └── FeedLost              nobody ever answered at the address
@@ -71,6 +72,10 @@ class QueueFull(ChannelError):
 
 
 class ReaderLapped(ChannelError):
+    pass
+
+
+class LedgerFailed(TickpipeError):
     pass
 
 

@@ -290,6 +290,7 @@ HEARTBEAT = np.dtype(
         ("outages", "<u8"),  # feed: connections lost
         ("connected", "<u8"),  # feed: connections that stand
         ("gaps", "<u8"),  # feed: gaps that ended
+        ("missing_since_ns", "<i8"),  # feed: when the gap that lasts began; 0 = none does
         ("silent", "<u8"),  # feed: instruments that were subscribed and never ticked in time
         ("unread", "<u8"),  # feed: ticks that the slowest reader has not handled yet
         ("signals", "<u8"),  # sent (strategy) or handled (risk)

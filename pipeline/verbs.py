@@ -40,7 +40,7 @@ from pipeline.records import IST, ProcessState
 from pipeline.results.files import read_results, results_files
 from pipeline.results.parameters import settings_rows
 from pipeline.risk.day_report import day_report
-from pipeline.risk.files import read_rulebook, start_notices
+from pipeline.risk.files import read_rulebook, session_days, start_notices
 from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.logs import ChildLogs, LineHandler, log_only_to
@@ -79,7 +79,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     _check_days(settings)
     room = importlib.import_module(f"pipeline.{options.role}.process")
     log_only_to(LineHandler(sys.stderr), options.role, settings.run.log_level)
-    return boundary.guard(options.role, lambda: room.run(settings))
+    more = {"days": session_days(settings)} if options.role == "feed" else {}
+    return boundary.guard(options.role, lambda: room.run(settings, **more))
 
 
 def replay(options: argparse.Namespace) -> ExitCode:
@@ -91,7 +92,8 @@ def replay(options: argparse.Namespace) -> ExitCode:
                 cure="add --through-simulator, or leave --speed out",
             )
         )
-    overrides = [f"channels.lockstep={str(not options.free_running).lower()}"]
+    lockstep = str(not options.free_running).lower()
+    overrides = [f"channels.lockstep={lockstep}", "run.recover=false"]
     if not options.through_simulator:
         overrides += ['feed.broker="recorded"', f'feed.recording="{options.file}"']
         settings = _settings(options, overrides)

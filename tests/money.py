@@ -172,6 +172,8 @@ class Recorder:
         self._paper = PaperGateway(0)
         self._silent = silent
         self._told: list[OrderUpdate | BrokerBook] = []
+        self.asks = 0
+        self.cancelled: list[str] = []
 
     def send(self, order: Order) -> None:
         self.in_ledger_when_sent.append(order in [known for known, _ in self._ledger.orders()])
@@ -188,10 +190,13 @@ class Recorder:
         self._told += heard
 
     def cancel(self, order_id: str, broker_id: str) -> None:
+        self.cancelled.append(order_id)
         self._paper.cancel(order_id, broker_id)
 
     def ask(self) -> None:
-        self._paper.ask()
+        self.asks += 1
+        if not self._silent:
+            self._paper.ask()
 
     def take(self) -> Sequence[OrderUpdate | BrokerBook]:
         told, self._told = self._told, []

@@ -50,7 +50,7 @@ def smart_parser() -> Any:
 
 
 def run_kite(port: str, mode: str, *tokens: str) -> None:
-    """Print every tick that KiteTicker gets until it is closed, as JSON."""
+    """Print every tick and order that KiteTicker gets until the recording ends, as JSON."""
     numbers = [int(token) for token in tokens]
     root = f"ws://127.0.0.1:{port}"
     ticker = kite_ticker()("simulator-key", "simulator-access-token", root=root)
@@ -61,10 +61,12 @@ def run_kite(port: str, mode: str, *tokens: str) -> None:
 
     def on_close(client: Any, code: object, reason: object) -> None:
         print(json.dumps({"closed": [code, str(reason)]}), flush=True)
-        client.stop()
+        if reason == "end of recording":
+            client.stop()  # else it connects again by itself
 
     ticker.on_connect = on_connect
     ticker.on_ticks = lambda _, ticks: print(*(json.dumps(t, default=str) for t in ticks), sep="\n")
+    ticker.on_order_update = lambda _, order: print(json.dumps({"order": order}))
     ticker.on_close = on_close
     ticker.connect()
 
@@ -74,7 +76,7 @@ def run_smart(port: str, mode: str, count: str, *tokens: str) -> None:
     kind = smart_web_socket()
     kind.ROOT_URI = f"ws://127.0.0.1:{port}/smart-stream"
     login = ("Bearer simulator-jwt", "simulator-key", "SIM0001", "simulator-feed-token")
-    client = kind(*login, max_retry_attempt=0)
+    client = kind(*login, max_retry_attempt=1, retry_delay=0)
     left = int(count)
 
     def on_data(_: object, packet: object) -> None:

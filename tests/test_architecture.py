@@ -57,6 +57,7 @@ SHELL_FILES = frozenset(
         "recording_verbs",
         "testing",
         "feed/connecting",
+        "feed/connections",
         "settings/options",
         "settings/secrets",
         "strategy/loading",

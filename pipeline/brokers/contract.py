@@ -75,6 +75,15 @@ class Side(StrEnum):
     SELL = "SELL"
 
 
+class Quote(NamedTuple):
+    """What is known of an instrument's price now; a price of 0 is not known."""
+
+    last_e4: int = 0
+    bid_e4: int = 0
+    ask_e4: int = 0
+    ts_event_ns: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """One order as risk decided it. ``order_id`` is deterministic and doubles as the tag."""
@@ -134,7 +143,6 @@ class OrderUpdate:
     state: OrderState
     broker_id: str = ""  # the broker's id; "" = not known
     instrument: int | None = None  # index into settings.instruments; None = not one of them
-    side: Side | None = None  # None = not said
     filled: int = 0  # shares
     turnover_e4: int = 0  # Σ price × shares of what is filled
     text: str = ""  # what the broker said, secrets removed
@@ -173,7 +181,11 @@ class OrderGateway(Protocol):
         """Ask for the whole book; a BrokerBook comes with ``take`` when the broker has answered."""
 
     def take(self) -> Sequence[OrderUpdate | BrokerBook]:
-        """Return what became known since the last call, oldest first."""
+        """Return what became known since the last call, oldest first.
+
+        Where the way on which updates come was broken and is whole again, a BrokerBook comes
+        without having been asked for: what was missed is in it.
+        """
 
     def close(self) -> None:
         """Let go of threads and sockets, in bounded time."""

@@ -45,13 +45,12 @@ class AdapterLine(_Line):
 
     def _attach(self, settings: Settings, ring: Path) -> None:
         self._place = self._places[ADAPTER]
+        self._instrument_count = len(settings.instruments)
         self._requests = self._channels.CellWriter(self.directory / REQUESTS, CLOSE_REQUEST)
         self._wait_for(SIGNALS, STRATEGY)  # and so for its heartbeat
         self._positions: CellReader | None = None
         if self._wait_for(POSITIONS, RISK):
-            self._positions = self._channels.CellReader(
-                self.directory / POSITIONS, positions_dtype(len(settings.instruments))
-            )
+            self._positions = self._open_positions()
         self.ticks = self._channels.RingReader(ring, TICK, self._place)
         self._bell = self._readers.bell(ADAPTER)
         self._place.take()
@@ -64,7 +63,16 @@ class AdapterLine(_Line):
 
     def positions(self) -> NDArray[np.void] | None:
         """Return the newest positions, shape ``(1,)``; None where nothing trades."""
-        return None if self._positions is None else self._positions.latest()
+        if self._positions is None:
+            return None
+        if self._positions.superseded:  # another risk goes on
+            self._positions.close()
+            self._positions = self._open_positions()
+        return self._positions.latest()
+
+    def _open_positions(self) -> CellReader:
+        dtype = positions_dtype(self._instrument_count)
+        return self._channels.CellReader(self.directory / POSITIONS, dtype)
 
     def request_close(self, reason: str) -> None:
         """Ask risk to close every position; it looks about ten times a second."""

@@ -28,11 +28,13 @@ from pipeline.channels.cell import CellReader
 from pipeline.channels.depths import DEPTHS, DepthReader
 from pipeline.channels.gaps import GAPS, GAPS_CAPACITY, GapReader
 from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
+from pipeline.channels.missed import read_again
 from pipeline.channels.readers import Readers, ReaderSlot
 from pipeline.channels.ring import RingReader, RingWriter
 from pipeline.channels.rundir import (
     lock_path,
     open_readers,
+    owner_created,
     remove_if_last,
     wait_for,
     wait_for_owner,
@@ -263,10 +265,8 @@ class StrategyLine(_ReaderLine):
         self.signals = self._channels.QueueWriter(
             self.directory / SIGNALS, SIGNAL, settings.channels.queue_capacity, self._risk_bells
         )
-        self.positions = self._channels.CellReader(
-            wait_for_owner(self.directory, POSITIONS, RISK),
-            positions_dtype(len(settings.instruments)),
-        )
+        wait_for_owner(self.directory, POSITIONS, RISK)
+        self.positions = self._open_positions()
         self.depths: DepthReader | None = None
         if settings.strategy.depth:
             path = wait_for_owner(self.directory, DEPTHS, FEED)
@@ -288,6 +288,16 @@ class StrategyLine(_ReaderLine):
         It is ``idle`` and ``ticks.read`` in one, with nothing between the wait and the tick.
         """
         return self.ticks.wait_for_rows(limit, *self._wait)
+
+    def _open_positions(self) -> CellReader:
+        path = self.directory / POSITIONS
+        return self._channels.CellReader(path, positions_dtype(len(self._settings.instruments)))
+
+    def follow_positions(self) -> None:
+        """Go on with the positions of another risk, where one took over."""
+        if self.positions.superseded:
+            self.positions.close()
+            self.positions = self._open_positions()
 
     def commit(self) -> None:
         """Say that all ticks read so far are handled and their signals are in the queue."""
@@ -314,23 +324,39 @@ class RiskLine(_ReaderLine):
             self.directory / POSITIONS, positions_dtype(len(settings.instruments))
         )
         self._strategy = self._places[STRATEGY]
-        self.signals = self._channels.QueueReader(
-            wait_for_owner(self.directory, SIGNALS, STRATEGY), SIGNAL
-        )
+        self.signals = self._channels.QueueReader(self._wait_for_signals(), SIGNAL)
         self._feed_lock = lock_path(self.directory, FEED)
         self._requests_path = self.directory / REQUESTS
         self._requests: CellReader | None = None
-        self._requests_done = 0
+        self.requests_done = 0
+        self.handled_before = self._place.cursor  # > 0: another risk of this run died
         self._attach(settings.risk.when_lapped)
+
+    def _wait_for_signals(self) -> Path:
+        """Wait for the queue; that of a strategy that died will do: what it wanted still counts."""
+        path, slot = self.directory / SIGNALS, self._strategy
+        wait_for(
+            lambda: owner_created(path, STRATEGY) or (slot.gone and path.exists()),
+            f"{STRATEGY} to create {path}",
+        )
+        return path
+
+    def missed(self, after_seq: int) -> NDArray[np.void]:
+        """Return the ticks behind ``after_seq`` that another risk of this run may not have
+        handled, as far as the ring still has them; nothing where there was no other one."""
+        if not self.handled_before:
+            return np.zeros(0, TICK)
+        first = min(after_seq, self.handled_before)
+        return read_again(self.directory / TICKS, self._place, first, self.ticks.cursor)
 
     def close_request(self) -> str | None:
         """Return why the user's program wants every position closed, each request once."""
         if self._requests is None and self._requests_path.exists():
             self._requests = self._channels.CellReader(self._requests_path, CLOSE_REQUEST)
         row = None if self._requests is None else self._requests.latest()
-        if row is None or int(row["seq"][0]) == self._requests_done:
+        if row is None or int(row["seq"][0]) == self.requests_done:
             return None
-        self._requests_done = int(row["seq"][0])
+        self.requests_done = int(row["seq"][0])
         return bytes(row["reason"][0]).decode("utf-8", "replace")
 
     @property
@@ -363,9 +389,11 @@ class RiskLine(_ReaderLine):
     @property
     def ended(self) -> bool:
         """True when no tick and no signal can come any more."""
-        return self.ticks.ended and self._strategy_is_done() and not self.signals.waiting
+        return self.ticks.ended and self.strategy_is_gone and not self.signals.waiting
 
-    def _strategy_is_done(self) -> bool:
+    @property
+    def strategy_is_gone(self) -> bool:
+        """True when no signal can come any more."""
         return self._strategy.gone or not lock_is_held(lock_path(self.directory, STRATEGY))
 
     @property

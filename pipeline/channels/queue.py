@@ -70,6 +70,11 @@ class QueueReader:
         return self._words[PUBLISHED] - self._words[TAKEN]
 
     @property
+    def taken(self) -> int:
+        """How many records were taken, also by a reader before this one: the seq of the last."""
+        return self._words[TAKEN]
+
+    @property
     def full_count(self) -> int:
         """How many puts were refused because the queue was full."""
         return self._words[FULL]

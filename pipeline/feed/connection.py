@@ -8,6 +8,7 @@ as good as lost: nothing here waits for the other side for longer than 50 ms.
 from __future__ import annotations
 
 import logging
+import os
 import socket as sockets
 import ssl
 import struct
@@ -31,6 +32,7 @@ from pipeline.settings import FeedSettings
 log = logging.getLogger("feed")
 
 RECEIVE_SECONDS_MAX = 0.05
+POLL_LOOKS = 100  # at a socket in poll mode, before heartbeat and stop have their turn
 LOOK_INTERVAL_NS = 50_000_000  # how often what no frame tells is looked after
 CLOSE_NORMAL = 1000
 END_OF_RECORDING = "end of recording"
@@ -55,11 +57,15 @@ class Connection:
         *,
         last_seq: Callable[[], int] = int,
         ever_connected: bool = False,
+        blocks: bool = True,
+        spin_bare: bool = False,
     ) -> None:
         """Carry the ``share`` of the run's instruments that ``session`` subscribes.
 
         ``last_seq`` gives the last tick on the ring. ``ever_connected`` says that the address
-        answered before, to a feed that died. Without ``hours`` ticks may come at any time.
+        answered before, to a feed that died. Without ``hours`` ticks may come at any time. With
+        ``blocks`` false ``receive`` returns at once, for somebody who looks at others too; where
+        the settings say poll, ``spin_bare`` never leaves the CPU between two looks.
         """
         self._session = session
         self._share = share
@@ -69,6 +75,11 @@ class Connection:
         self._freshness = Freshness(feed, len(share.instruments))
         self._gaps = OpenGaps(share.connection, share.first, len(share.instruments))
         self._socket: sockets.socket | None = None
+        polls = feed.receive == "poll"
+        self._patience_s = RECEIVE_SECONDS_MAX if blocks else 0.0
+        self._socket_timeout_s = 0.0 if polls else self._patience_s
+        self._looks = POLL_LOOKS if polls and blocks else 1
+        self._between_looks = os.sched_yield if polls and not spin_bare else _nothing
         self._frames = Frames()
         self._unnoted = _NOTHING  # ticks that freshness has not seen
         self._left = _NOTHING  # ticks of the last frame that were more than asked for
@@ -119,19 +130,23 @@ class Connection:
 
     def _receive_frame(self, socket: sockets.socket) -> Frame | None:
         """Receive what there is; return the first frame that is whole by it."""
-        try:
-            count = socket.recv_into(self._frames.space())
-        except _NOT_YET:
-            return None
-        except TimeoutError as error:
-            if error.errno is not None:  # not our 50 ms, but the kernel's verdict
-                raise
-            return None
-        if not count:
-            raise ConnectionResetError("the other side is gone without a word")
-        self._received_ns = self._freshness.byte_ns = monotonic_ns()
-        self._frames.received(count)
-        return self._frames.next()
+        space = self._frames.space()
+        for _ in range(self._looks):
+            try:
+                count = socket.recv_into(space)
+            except _NOT_YET:
+                self._between_looks()
+                continue
+            except TimeoutError as error:
+                if error.errno is not None:  # not our 50 ms, but the kernel's verdict
+                    raise
+                return None
+            if not count:
+                raise ConnectionResetError("the other side is gone without a word")
+            self._received_ns = self._freshness.byte_ns = monotonic_ns()
+            self._frames.received(count)
+            return self._frames.next()
+        return None
 
     def _meaning(self, frame: Frame) -> NDArray[np.void]:
         opcode, data = frame
@@ -173,7 +188,8 @@ class Connection:
         if self._session.ping and now_ns >= self._next_ping_ns:
             self._next_ping_ns = now_ns + self._session.ping_interval_ns
             self._send(Opcode.TEXT, self._session.ping.encode())
-        self._connecting.look(now_ns)
+        if not self._freshness.stalls:  # else the outage goes on, with a connection
+            self._connecting.look(now_ns)
 
     def _judge(self, found: Findings) -> None:
         """Raise what ends the connection; name the instruments that lack ticks."""
@@ -192,6 +208,28 @@ class Connection:
             self._gaps.begin_one(self._share.first + place, began_ns, self._last_seq())
 
     @property
+    def fileno(self) -> int:
+        """The descriptor on which bytes come, -1 without a connection."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    @property
+    def has_more(self) -> bool:
+        """True when ``receive`` is worth while though no byte comes."""
+        if self._socket is None:
+            return False
+        hidden = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+        return hidden or bool(len(self._left)) or not self._frames.drained
+
+    @property
+    def ever_connected(self) -> bool:
+        """True when the address is known to be right."""
+        return self._connecting.outage.ever_connected
+
+    @ever_connected.setter
+    def ever_connected(self, known: bool) -> None:
+        self._connecting.outage.ever_connected = known
+
+    @property
     def connected(self) -> int:
         return int(self._socket is not None)
 
@@ -199,6 +237,11 @@ class Connection:
     def silent(self) -> int:
         """Instruments that were subscribed and never ticked in time."""
         return self._freshness.silent_count
+
+    @property
+    def missing_since_ns(self) -> int:
+        """When the oldest gap that lasts began, 0 = there is none."""
+        return self._gaps.since_ns
 
     def missing(self) -> NDArray[np.void]:
         """Return the GAP rows of what is missing still, as if it ended now."""
@@ -209,9 +252,9 @@ class Connection:
     def _open(self) -> None:
         if self.ended:
             return
-        self._socket = self._connecting.next_socket(RECEIVE_SECONDS_MAX)
+        self._socket = self._connecting.next_socket(self._patience_s)
         if self._socket is not None:
-            self._socket.settimeout(RECEIVE_SECONDS_MAX)
+            self._socket.settimeout(self._socket_timeout_s)
             self._frames = Frames()
             self._received_ns = now_ns = monotonic_ns()
             self._freshness.opened(now_ns)
@@ -250,6 +293,10 @@ class Connection:
             with suppress(OSError):  # it is a courtesy
                 self._send(Opcode.CLOSE, CLOSE_NORMAL.to_bytes(2, "big"))
         self._drop()
+
+
+def _nothing() -> None:
+    """Be what a bare spinner does between two looks."""
 
 
 def _ahead_ns() -> int:

@@ -55,6 +55,7 @@ class Frames:
         self._frame_bytes_max = frame_bytes_max
         self._start = self._end = 0  # what lies between is not given out
         self._wanted = 0  # bytes of the frame that is not complete, as far as they are known
+        self.drained = True  # the last ``next`` gave None
         self._opcode = 0  # of the message that comes in fragments; 0 = there is none
         self._fragments = bytearray()
 
@@ -83,22 +84,23 @@ class Frames:
 
     def next(self) -> Frame | None:
         """Return the next frame that is whole, None when there is none. Raises FrameError."""
+        self.drained = False
         while True:
             view, start, here = self._view, self._start, self._end - self._start
             if here < _HEAD_BYTES_MIN:
                 self._wanted = _HEAD_BYTES_MIN
-                return None
+                break
             first, length, head = view[start], view[start + 1], _HEAD_BYTES_MIN
             if length >= _LENGTH_16:
                 head, length = self._longer(start, length)
                 if here < head:
                     self._wanted = head
-                    return None
+                    break
             if first != _FIN_BINARY or self._opcode:
                 self._check(first, length)
             if here < head + length:
                 self._wanted = head + length
-                return None
+                break
             self._start = end = start + head + length
             data = view[start + head : end]
             if first == _FIN_BINARY:
@@ -106,6 +108,8 @@ class Frames:
             frame = self._control_or_fragment(first, data)
             if frame is not None:
                 return frame
+        self.drained = True
+        return None
 
     def _longer(self, start: int, length: int) -> tuple[int, int]:
         """Return the bytes of a longer head and the length in it, of no meaning before it came."""

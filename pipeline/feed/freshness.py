@@ -48,6 +48,11 @@ class Freshness:
         self.tick_ns = 0  # when the last tick was, or the connection was opened
         self._stalls = 0  # in a row
 
+    @property
+    def stalls(self) -> bool:
+        """True from a stall until the next tick, whatever was opened anew in between."""
+        return self._stalls > 0
+
     def opened(self, now_ns: int) -> None:
         """Note that everything was subscribed just now."""
         self._opened_ns = self.byte_ns = self.tick_ns = now_ns

@@ -30,6 +30,12 @@ class OpenGaps:
     def __bool__(self) -> bool:
         return self._of_all is not None or bool(self._of_one)
 
+    @property
+    def since_ns(self) -> int:
+        """When the oldest gap that lasts began, 0 = there is none."""
+        lasting = [*self._of_one.values(), *([self._of_all] if self._of_all else [])]
+        return min((gap.began_ns for gap in lasting), default=0)
+
     def begin(self, reason: GapReason, began_ns: int, after_seq: int) -> None:
         """Note a gap of every instrument; one that lasts already goes on."""
         self._of_all = self._of_all or _Open(reason, began_ns, after_seq)

@@ -103,7 +103,8 @@ class Outage:
         was_healthy = self._is_healthy(now_ns)
         self._connected_ns = 0
         if was_healthy:
-            self._since_ns = self.retry_at_ns = now_ns
+            self._since_ns = self._since_ns or now_ns
+            self.failures, self.retry_at_ns = 0, now_ns
         else:
             self.failed(Failure.NETWORK, now_ns, opens_in_ns=opens_in_ns, chance=chance)
 

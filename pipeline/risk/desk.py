@@ -1,43 +1,84 @@
-"""Where decisions become orders: ledger first, then the gateway, then the fills.
+"""Where decisions become orders: ledger first, then the gateway, then what became of them.
 
 1  take_price   the tick's price, when signals of this tick or an older one wait
 2  on_signal    those signals, in the queue's order; one of a newer tick is held
 3  on_tick      the tick's exits
 4  execute      order rows durable, orders sent
 5  hear         what became of them: fills and trades durable
+6  look         with every heartbeat: ask the broker when it is due, write what exits remember
+
+Where the ledger cannot be written, an exit leaves all the same and is written when there is room
+again; an entry does not leave, and entries are halted until then.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.contract import Order, OrderGateway, OrderUpdate
+from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderState, OrderUpdate
 from pipeline.records import SignalRow
+from pipeline.risk.history import Change, Mark
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.limits import Refusal
+from pipeline.risk.numbering import is_exit_id
+from pipeline.risk.reconciliation import Findings, Reconciliation
 from pipeline.risk.rows import SEQ, TickRow, tick_rows
-from pipeline.risk.session import RiskSession
+from pipeline.risk.session import Heard, RiskSession
 
 _TICK_SEQ = SignalRow._fields.index("tick_seq")
+_TOLD = frozenset({OrderState.UNKNOWN, OrderState.REJECTED, OrderState.NEVER_ARRIVED})
+
+RECONCILE, LEDGER = "reconcile", "ledger"  # obstacles
+OBSTACLE = "obstacle"  # an event: what keeps entries out, or that it is over
+ORDER = "order"  # an event: what is unusual about an order
+OUTSIDE = "outside"  # an event: what is in the account and not ours
+
+MARK_INTERVAL_NS = 1_000_000_000  # how much of an extreme a crash may forget
+
+Tell = Callable[[str, str], None]  # kind and text of an event
+Clock = Callable[[], int]
+
+
+def _no_clock() -> int:
+    return 0
 
 
 class Desk:
     """The only place that sends orders (I3)."""
 
-    def __init__(self, session: RiskSession, ledger: Ledger, gateway: OrderGateway) -> None:
+    def __init__(
+        self,
+        session: RiskSession,
+        ledger: Ledger,
+        gateway: OrderGateway,
+        tell: Tell | None = None,
+        clock: Clock = _no_clock,
+    ) -> None:
+        """``tell`` is given what a person should know, in place of the ledger alone; ``clock``
+        (CLOCK_MONOTONIC) says when an order leaves."""
         self.session = session
         self._ledger = ledger
         self._gateway = gateway
+        self._tell = tell or (lambda kind, text: ledger.event(kind, text, 0))
+        self._clock = clock
         self._held: deque[tuple[object, ...]] = deque()
+        self._marked: list[Mark] = []
+        self._marked_ns = 0
+        self._reconciliation = Reconciliation(session.instruments, session.recovery)
+        self._book: BrokerBook | None = None  # the newest one
+        self._doubtful = False
+        self._asked_ns: int | None = None
 
     @property
     def held_count(self) -> int:
         """Signals that wait for their tick."""
         return len(self._held)
+
+    # Ticks and signals ------------------------------------------------------------------------
 
     def on_ticks(self, ticks: NDArray[np.void], signals: NDArray[np.void], now_ns: int) -> None:
         """Handle TICK rows in order, each after the SIGNAL rows of its tick and of older ones.
@@ -71,14 +112,11 @@ class Desk:
             self._execute(orders)
 
     def flatten(self, reason: str) -> None:
-        """Close everything at the last prices."""
+        """Close everything at the last prices, and cancel what would open more."""
+        for flight in self.session.flights.live:
+            if flight.enters:
+                self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
         self._execute(self.session.flatten(reason))
-
-    def write_events(self) -> None:
-        """Write what the session did that a person should know of: halts and their end."""
-        events, self.session.events = self.session.events, []
-        for event in events:
-            self._ledger.event(*event)
 
     def _is_due(self, seq: int) -> bool:
         tick_seq = self._held[0][_TICK_SEQ]
@@ -90,42 +128,173 @@ class Desk:
             outcome = self.session.on_signal(self._held.popleft(), now_ns)
             if isinstance(outcome, Refusal):
                 self._ledger.refused(outcome)
-                self.write_events()
             else:
                 self._execute(outcome)
+
+    # Orders -----------------------------------------------------------------------------------
 
     def _execute(self, orders: Sequence[Order]) -> None:
         if not orders:
             return
-        with self._ledger.transaction():
-            self.write_events()
-            for order in orders:
-                self._ledger.order_sent(order)
+        for order in orders:
+            self._ledger.put(order)
+        self._put_marks()
+        if not self._commit():
+            orders = self._without_ledger(orders)
         for order in orders:
             self._gateway.send(order)
+            self.session.flights.handed_over(order.order_id, self._clock())
         self.hear()
+
+    def _without_ledger(self, orders: Sequence[Order]) -> Sequence[Order]:
+        """Return the orders that leave all the same, and give up the others."""
+        entries = [order for order in orders if not is_exit_id(order.order_id)]
+        self._ledger.take_back(entries)
+        for order in entries:
+            self.session.on_update(OrderUpdate(order_id=order.order_id, state=OrderState.REJECTED))
+        return [order for order in orders if order not in entries]
 
     def hear(self) -> None:
         """Take what became known of orders, and write what it changed."""
         heard = self._gateway.take()
         if not heard:
             return
-        with self._ledger.transaction():
-            for each in heard:
-                if isinstance(each, OrderUpdate):
-                    self._on_update(each)
+        for each in heard:
+            if isinstance(each, OrderUpdate):
+                self._on_update(each)
+            else:
+                self._on_book(each)
+        self._put_marks()
+        self._commit()
 
     def _on_update(self, update: OrderUpdate) -> None:
         heard = self.session.on_update(update)
         if heard is None:
             return
-        if heard.fill is not None:
-            self._ledger.filled(heard.fill)
-        if heard.trade is not None:
-            self._ledger.traded(heard.trade)
+        self._write(heard, update.text)
+        if heard.report or heard.standing.state in _TOLD:
+            text = "; ".join(filter(None, (heard.report, update.text)))
+            self._tell(ORDER, f"{update.order_id} is {heard.standing.state}: {text or 'no reason'}")
+        self._doubtful |= bool(heard.report)
+
+    def _write(self, heard: Heard, text: str) -> None:
+        """Put what an update changed, the fill first: a change has the totals behind it."""
+        for fill, trade in zip(heard.fills, heard.trades, strict=True):
+            self._ledger.put(fill)
+            if trade is not None:
+                self._ledger.put(trade)
+        standing = heard.standing
+        self._ledger.put(
+            Change(
+                heard.order.order_id,
+                standing.state,
+                standing.filled,
+                standing.turnover_e4,
+                standing.broker_id,
+                "; ".join(filter(None, (heard.report, text))),
+            )
+        )
+
+    # Asking -----------------------------------------------------------------------------------
+
+    def look(self, now_ns: int) -> None:
+        """Hear, ask the broker when it is due, and write what the exits remember."""
+        self.hear()
+        pressing = self._doubtful or self.session.flights.unproven
+        recovery = self.session.recovery
+        wait_s = recovery.ask_seconds if pressing else recovery.reconcile_seconds
+        if self._asked_ns is None or now_ns - self._asked_ns >= wait_s * 1e9:
+            self._asked_ns = now_ns
+            self._gateway.ask()
+            self.hear()
+        if now_ns - self._marked_ns >= MARK_INTERVAL_NS:
+            self._marked_ns = now_ns
+            self._put_marks()
+        self._commit()
+
+    def start(self, now_ns: int) -> None:
+        """Refuse entries until the broker's book agrees with what was restored, and ask for it."""
+        self._reconciliation.restore(self._ledger.outside())
+        self.session.obstacles[RECONCILE] = "the broker's book has not come yet"
+        self.look(now_ns)
+
+    def _on_book(self, book: BrokerBook) -> None:
+        for update in book.orders:
+            self._on_update(update)
+        self._book = book
+        session = self.session
+        findings = self._reconciliation.judge(book, session.flights, session.book.held)
+        for flight in findings.never_arrived:
+            self._on_update(_never_arrived(flight.order.order_id, flight.absent))
+        session.numbering.avoid(findings.strangers)
+        self._tell_of(findings)
+        self._doubtful = findings.doubtful
+        unexplained = "; ".join(findings.unexplained)
+        if unexplained:
+            self._obstruct(RECONCILE, unexplained)
+        elif not findings.doubtful:
+            self._clear(RECONCILE)
+
+    def _tell_of(self, findings: Findings) -> None:
+        for outside in findings.outside:
+            self._ledger.put(outside)
+        for note in findings.notes:
+            self._tell(OUTSIDE, note)
+
+    def accept_differences(self) -> None:
+        """Take what the newest book has and we do not as not ours, because a person said so."""
+        if self._book is not None:
+            for outside in self._reconciliation.accept(self._book, self.session.book.held):
+                self._ledger.put(outside)
+            self._commit()
+
+    # Obstacles --------------------------------------------------------------------------------
+
+    def _obstruct(self, what: str, why: str) -> None:
+        """Refuse entries until ``what`` is over."""
+        obstacles = self.session.obstacles
+        if what not in obstacles or obstacles[what] != why:
+            obstacles[what] = why
+            self._tell(OBSTACLE, f"no entries: {what}: {why}")
+
+    def _clear(self, what: str) -> None:
+        if self.session.obstacles.pop(what, ""):
+            self._tell(OBSTACLE, f"over: {what}")
+
+    # Writing ----------------------------------------------------------------------------------
+
+    def _put_marks(self) -> None:
+        """Have what the exits remember written, where it changed."""
+        marks = self.session.marks()
+        if marks != self._marked:
+            for mark in marks:
+                if mark not in self._marked:
+                    self._ledger.put(mark)
+            self._marked = marks
+
+    def write_events(self) -> None:
+        """Write what the session did that a person should know of: halts and their end."""
+        events, self.session.events = self.session.events, []
+        for event in events:
+            self._ledger.put(event)
+
+    def _commit(self) -> bool:
+        """Make what waits durable; take no entries for as long as that fails."""
+        self.write_events()
+        written = self._ledger.try_commit()
+        if not written:
+            self._obstruct(LEDGER, self._ledger.failed)
+        elif self.session.obstacles:
+            self._clear(LEDGER)
+        return written
 
     def __repr__(self) -> str:
         return f"<Desk held_signals={self.held_count} {self.session!r}>"
+
+
+def _never_arrived(order_id: str, books: int) -> OrderUpdate:
+    text = f"{books} books of the broker do not have it"
+    return OrderUpdate(order_id=order_id, state=OrderState.NEVER_ARRIVED, text=text)
 
 
 def _newest_of_each(ticks: NDArray[np.void]) -> NDArray[np.void]:

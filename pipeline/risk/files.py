@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from datetime import datetime
+from collections.abc import Callable
+from datetime import date, datetime, time
 from decimal import Decimal
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.errors import TickpipeError, explain
 from pipeline.records import IST
+from pipeline.risk.calendar import Calendar, DayState
 from pipeline.risk.hours import dates_of
 from pipeline.risk.rulebook import NO_RULES, Rulebook, parse_rulebook
 from pipeline.risk.starting import check_start, needs_rulebook
@@ -56,6 +58,30 @@ def start_notices(settings: Settings, ticks: NDArray[np.void] | None = None) -> 
         ticks = read_ticks(settings.feed.recording, settings.instruments)
     days = [datetime.now(IST).date()] if ticks is None else dates_of(ticks["ts_event_ns"])
     return check_start(settings, read_rulebook(), days)
+
+
+def session_days(settings: Settings) -> Callable[[date], tuple[time, time] | None] | None:
+    """Return what tells from when to when ticks come on a day: None on one without a session.
+
+    It is None itself with the gates off. A day that the calendar does not have is like others.
+    """
+    session = settings.session
+    usual = (session.start, session.end)
+    if not session.gates:
+        return None
+    if not session.calendar:
+        return lambda day: usual
+    calendar = Calendar(read_rulebook())
+    kinds = {(instrument.exchange, instrument.kind) for instrument in settings.instruments}
+
+    def hours(day: date) -> tuple[time, time] | None:
+        days = [calendar.day(exchange, kind, day) for exchange, kind in kinds]
+        if any(found.state is DayState.UNKNOWN for found in days):
+            return usual
+        spans = [(found.open, found.close) for found in days if found.open and found.close]
+        return (min(span[0] for span in spans), max(span[1] for span in spans)) if spans else None
+
+    return hours
 
 
 def rulebook_for(settings: Settings) -> Rulebook:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pipeline.brokers.contract import Fill, Order
+from pipeline.brokers.contract import Fill, Order, OrderState
 from pipeline.risk.charges import rupees
 from pipeline.risk.numbering import is_exit_id
-from pipeline.risk.order_states import LIVE, Standing
+from pipeline.risk.order_states import LIVE, UNPROVEN, Standing
 from pipeline.risk.positions import NO_DELAYS, Delays, Position
 
 
@@ -20,6 +20,8 @@ class Flight:
     order: Order
     delays: Delays
     standing: Standing
+    sent_ns: int = 0  # CLOCK_MONOTONIC
+    absent: int = 0  # books in a row that did not have it
 
     @property
     def left(self) -> int:
@@ -43,6 +45,13 @@ class InFlight:
         flight = Flight(order, delays, Standing(order.quantity))
         self._flights[order.order_id] = self._live[order.order_id] = flight
 
+    def handed_over(self, order_id: str, now_ns: int) -> None:
+        """Note that an order was given to the gateway."""
+        flight = self._flights[order_id]
+        flight.sent_ns = now_ns
+        if flight.standing.state is OrderState.PENDING_NEW:
+            flight.standing = flight.standing._replace(state=OrderState.SENT)
+
     def known(self, order_id: str) -> Flight | None:
         """Return the order of this id, sent today and ours."""
         return self._flights[order_id] if order_id in self._flights else None
@@ -64,9 +73,19 @@ class InFlight:
             self._live.pop(flight.order.order_id, None)
 
     @property
+    def all(self) -> Sequence[Flight]:
+        """Return every order of the day, oldest first."""
+        return list(self._flights.values())
+
+    @property
     def live(self) -> Sequence[Flight]:
         """Return the orders of which more may be filled, oldest first."""
         return list(self._live.values()) if self._live else ()
+
+    @property
+    def unproven(self) -> bool:
+        """True while of an order nobody knows whether it arrived."""
+        return any(flight.standing.state in UNPROVEN for flight in self._live.values())
 
     @property
     def landed(self) -> bool:

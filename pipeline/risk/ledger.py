@@ -1,76 +1,108 @@
-"""The ledger: every order, fill, trade, refusal and event of a run, in SQLite.
+"""The ledger: every order, fill, trade, refusal and event of a day, in SQLite.
 
 Some facts about it:
     WAL with synchronous=FULL: what a commit wrote survives the process and the machine.
-    A write outside ``transaction()`` is its own transaction.
+    One writer at a time; others open it to read while it is written.
+    Records wait in memory until ``commit`` writes all that wait, or none of them. Where there is
+    no room they go on waiting, in order, and LedgerFailed says so.
+    Rows are numbered over all tables together, so ``history`` has the order of what happened.
     An order id can be written once only, so no order is sent twice (I6).
     Money is TEXT in ₹, exact; prices are integers of 1/10 000 ₹; times are epoch ns.
-    Refusals wait for the next transaction, at most REFUSALS_WAITING_MAX of them: a strategy that
-    is refused on every tick must not make the exits wait for the disk. So do the times at which
-    orders were handed to the gateway: the transaction of their fills takes them along.
+    Refusals and the times at which orders were handed over wait for the next commit, at most
+    LAZY_MAX of them: a strategy that is refused on every tick must not make the exits wait for
+    the disk.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from datetime import datetime
 from decimal import Decimal
+from heapq import merge
+from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from pipeline.brokers.contract import Fill, Order, Side
-from pipeline.errors import TickpipeError, UserError, explain
+from pipeline.brokers.contract import Fill, Order, OrderState, Side
+from pipeline.errors import AlreadyRunning, LedgerFailed, TickpipeError, UserError, explain
 from pipeline.results.trades import Trade
+from pipeline.risk.history import Change, Event, Mark, Outside, Record, Sent
 from pipeline.risk.limits import Code, Refusal
+from pipeline.settings import Settings
 
 MEMORY = ":memory:"
 APPLICATION_ID = 0x7469636B  # "tick"
 VERSION = 3
-REFUSALS_WAITING_MAX = 64
+LAZY_MAX = 64
 
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """When an order was handed to the gateway (CLOCK_MONOTONIC)."""
-
-    order_id: str
-    ts_sent_ns: int
-
-
-_SQL_TYPES = {"int": "INTEGER", "str": "TEXT", "Side": "TEXT", "Code": "TEXT", "Decimal": "TEXT"}
-_READERS: dict[str, Callable[[Any], Any]] = {"Side": Side, "Code": Code, "Decimal": Decimal}
-
-_RECORDS: dict[str, type[Any]] = {
-    "orders": Order,
-    "sent": Sent,
-    "fills": Fill,
-    "trades": Trade,
-    "refusals": Refusal,
+_SQL_TYPES = {"int": "INTEGER"}  # the others are TEXT
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "Side": Side,
+    "Code": Code,
+    "OrderState": OrderState,
+    "Decimal": Decimal,
 }
-_KEYS = {"orders": "order_id", "trades": "trade_id"}
+_TABLES: dict[type[Any], str] = {
+    Order: "orders",
+    Sent: "sent",
+    Change: "changes",
+    Fill: "fills",
+    Trade: "trades",
+    Mark: "marks",
+    Outside: "outside",
+    Refusal: "refusals",
+    Event: "events",
+}
+_KEYS = {Order: "order_id", Trade: "trade_id", Mark: "position_id"}
+_REPLACED = {Mark}  # of which only the last one of a key is kept
+_HISTORY = (Order, Sent, Change, Fill, Mark, Outside, Event)
 
 
-def _columns(table: str) -> str:
-    return ", ".join(f'"{field.name}"' for field in fields(_RECORDS[table]))
+def ledger_path(settings: Settings, now: datetime) -> Path:
+    """Return the ledger of a run: one for each run name and day, or one of its own.
+
+    A run that recovers goes on with the ledger of its name and day, so that what it did before
+    counts. The others play a recorded day and begin anew each time.
+    """
+    day = f"{now:%Y%m%d}" if settings.recovers else f"{now:%Y%m%d_%H%M%S_%f}"
+    return settings.run.results_dir / f"ledger_{settings.run.name}_{day}.sqlite"
 
 
-def _create(table: str) -> str:
+def _columns(kind: type[Any]) -> str:
+    return ", ".join(f'"{field.name}"' for field in fields(kind))
+
+
+def _create(kind: type[Any]) -> str:
     columns = [
-        f'"{field.name}" {_SQL_TYPES[str(field.type)]} NOT NULL'
-        + (" UNIQUE" if table in _KEYS and field.name == _KEYS[table] else "")
-        for field in fields(_RECORDS[table])
+        f'"{field.name}" {_SQL_TYPES[str(field.type)] if str(field.type) in _SQL_TYPES else "TEXT"}'
+        " NOT NULL" + (" UNIQUE" if kind in _KEYS and field.name == _KEYS[kind] else "")
+        for field in fields(kind)
     ]
-    return f"CREATE TABLE {table} (row INTEGER PRIMARY KEY, {', '.join(columns)}) STRICT;"
+    return f"CREATE TABLE {_TABLES[kind]} (row INTEGER PRIMARY KEY, {', '.join(columns)}) STRICT;"
 
 
+def _insert(kind: type[Any]) -> str:
+    verb = "INSERT OR REPLACE" if kind in _REPLACED else "INSERT"
+    marks = ", ".join("?" * (1 + len(fields(kind))))
+    return f"{verb} INTO {_TABLES[kind]} (row, {_columns(kind)}) VALUES ({marks})"
+
+
+def _values(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what turns a record into its values; only Decimal is none of SQLite's."""
+    read = cast("Callable[[Any], tuple[Any, ...]]", attrgetter(*(f.name for f in fields(kind))))
+    if all(str(field.type) != "Decimal" for field in fields(kind)):
+        return read
+    return lambda record: tuple(str(v) if type(v) is Decimal else v for v in read(record))
+
+
+_INSERTS = {kind: (_insert(kind), _values(kind)) for kind in _TABLES}
 _SCHEMA = "\n".join(
     [
-        *map(_create, _RECORDS),
-        "CREATE TABLE events (row INTEGER PRIMARY KEY, kind TEXT NOT NULL, text TEXT NOT NULL,"
-        " ts_ns INTEGER NOT NULL) STRICT;",
+        *map(_create, _TABLES),
         "CREATE TABLE settings (row INTEGER PRIMARY KEY, name TEXT NOT NULL, value TEXT NOT NULL)"
         " STRICT;",
         f"PRAGMA application_id = {APPLICATION_ID};",
@@ -80,39 +112,47 @@ _SCHEMA = "\n".join(
 
 
 class Ledger:
-    """The ledger of one run; only risk writes it."""
+    """The ledger of a day; only risk writes it."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, lock: int | None = None) -> None:
         self._database = database
-        self._refusals_waiting: list[Refusal] = []
-        self._sent_waiting: list[Sent] = []
+        self._lock = lock
+        self._waiting: list[tuple[int, Any]] = []  # row number, record; oldest first
+        self._lazy = 0  # how many of them need not be durable soon
+        self._row = self._newest_row()
+        self._order_ids = {order_id for (order_id,) in self._select("SELECT order_id FROM orders")}
+        self.failed = ""  # why the last commit wrote nothing
 
     @classmethod
     def open(cls, path: Path | str) -> Ledger:
         """Open the ledger at ``path`` or make a new one of mode 0600; ":memory:" keeps no file.
 
-        Raises UserError for a file that is not a ledger of this version.
+        Raises UserError for a file that is not a ledger of this version, and AlreadyRunning
+        where another process writes it.
         """
-        if str(path) != MEMORY:
-            _make_private(Path(path))
-        database = sqlite3.connect(str(path), isolation_level=None)
+        if str(path) == MEMORY:
+            return cls(_connect(path))
+        lock = _lock_private(Path(path))
         try:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            _prepare(database, str(path))
-        except sqlite3.DatabaseError as error:
-            database.close()
-            raise _not_a_ledger(path, str(error)) from None
+            return cls(_connect(path), lock)
         except UserError:
-            database.close()
+            os.close(lock)
             raise
-        return cls(database)
+
+    @classmethod
+    def read(cls, path: Path) -> Ledger:
+        """Open the ledger at ``path`` to read, also while it is written. Raises as ``open``."""
+        if not path.exists():
+            raise _not_a_ledger(path, "no such file")
+        return cls(_connect(path, reading=True))
 
     def close(self) -> None:
         try:
-            self._write_now()
+            self.commit()
         finally:
             self._database.close()
+            if self._lock is not None:
+                os.close(self._lock)
 
     def __enter__(self) -> Ledger:
         return self
@@ -120,134 +160,221 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make the writes inside durable together, or none of them if an exception leaves."""
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._write_waiting()
-            self._database.execute("COMMIT")
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._refusals_waiting.clear()
-        self._sent_waiting.clear()
-
     # Writing ----------------------------------------------------------------------------------
 
-    def order_sent(self, order: Order) -> None:
-        """Write an order before it leaves. Raises TickpipeError if its id was used before."""
+    def put(self, record: Order | Change | Fill | Trade | Mark | Outside | Event) -> None:
+        """Have ``record`` written with the next ``commit``.
+
+        Raises TickpipeError for an order whose id was used before.
+        """
+        if type(record) is Order:
+            self._take_id(record)
+        self._wait(record)
+
+    def handed_over(self, order_id: str, ts_sent_ns: int) -> None:
+        """Note when an order was handed to the gateway, for the next commit to write."""
+        self._wait(Sent(order_id, ts_sent_ns))
+        self._lazy += 1
+
+    def refused(self, refusal: Refusal) -> None:
+        """Note a refusal; those that come while nothing can be written are not kept."""
+        if self.failed:
+            return
+        self._wait(refusal)
+        self._lazy += 1
+        if self._lazy >= LAZY_MAX:
+            self.try_commit()
+
+    def event(self, kind: str, text: str, ts_ns: int) -> None:
+        """Write what a person should know: a halt, a gap, a restart."""
+        self._wait(Event(kind, text, ts_ns))
+        self.try_commit()
+
+    def settings_used(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Write the settings of the run in place of those before; ``rows`` hold no secrets."""
+        database = self._database
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("DELETE FROM settings")
+        database.executemany("INSERT INTO settings (name, value) VALUES (?, ?)", rows)
+        database.execute("COMMIT")
+
+    def commit(self) -> None:
+        """Make all that waits durable, in one transaction.
+
+        Raises LedgerFailed where it cannot be written; then it goes on waiting.
+        """
+        if not self._waiting:
+            self.failed = ""
+            return
+        database = self._database
         try:
-            self._insert("orders", order)
-        except sqlite3.IntegrityError:
+            database.execute("BEGIN IMMEDIATE")
+            for row, record in self._waiting:
+                statement, values = _INSERTS[type(record)]
+                database.execute(statement, (row, *values(record)))
+            database.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            self._undo(str(error))
+        self._waiting.clear()
+        self._lazy = 0
+        self.failed = ""
+
+    def try_commit(self) -> bool:
+        """Commit; where that fails what waits goes on waiting, ``failed`` says why, and it
+        returns False."""
+        try:
+            self.commit()
+        except LedgerFailed:
+            return False
+        return True
+
+    def take_back(self, orders: Sequence[Order]) -> None:
+        """Forget orders that wait and will not be sent."""
+        ids = {order.order_id for order in orders}
+        self._waiting = [
+            (row, record)
+            for row, record in self._waiting
+            if type(record) is not Order or record.order_id not in ids
+        ]
+        self._order_ids -= ids
+
+    def _wait(self, record: Any) -> None:
+        self._row += 1
+        self._waiting.append((self._row, record))
+
+    def _take_id(self, order: Order) -> None:
+        if order.order_id in self._order_ids:
             raise TickpipeError(
                 explain(
                     f"order {order.order_id} is in the ledger already",
                     rule="no order is sent twice",
                     cure="restore the risk session from this ledger, or start a new one",
                 )
-            ) from None
+            )
+        self._order_ids.add(order.order_id)
 
-    def handed_over(self, order_id: str, ts_sent_ns: int) -> None:
-        """Note when an order was handed to the gateway, for the next transaction to write."""
-        self._sent_waiting.append(Sent(order_id, ts_sent_ns))
-
-    def filled(self, fill: Fill) -> None:
-        self._insert("fills", fill)
-
-    def traded(self, trade: Trade) -> None:
-        self._insert("trades", trade)
-
-    def refused(self, refusal: Refusal) -> None:
-        self._refusals_waiting.append(refusal)
-        if len(self._refusals_waiting) >= REFUSALS_WAITING_MAX:
-            self._write_now()
-
-    def event(self, kind: str, text: str, ts_ns: int) -> None:
-        """Write what a person should know: a halt, a gap, a restart."""
-        self._database.execute(
-            "INSERT INTO events (kind, text, ts_ns) VALUES (?, ?, ?)", (kind, text, ts_ns)
-        )
-
-    def settings_used(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Write the settings of the run in place of those before; ``rows`` hold no secrets."""
-        with self.transaction():
-            self._database.execute("DELETE FROM settings")
-            self._database.executemany("INSERT INTO settings (name, value) VALUES (?, ?)", rows)
-
-    def _write_now(self) -> None:
-        with self.transaction():
-            pass  # what waits
-
-    def _write_waiting(self) -> None:
-        for refusal in self._refusals_waiting:
-            self._insert("refusals", refusal)
-        for sent in self._sent_waiting:
-            self._insert("sent", sent)
-
-    def _insert(self, table: str, record: Any) -> None:
-        values = [str(v) if isinstance(v, Decimal) else v for v in astuple(record)]
-        marks = ", ".join("?" * len(values))
-        self._database.execute(f"INSERT INTO {table} ({_columns(table)}) VALUES ({marks})", values)
+    def _undo(self, why: str) -> None:
+        if self._database.in_transaction:  # SQLite itself may have rolled back
+            self._database.execute("ROLLBACK")
+        self.failed = why
+        raise LedgerFailed(
+            explain(
+                f"the ledger cannot be written: {why}; {len(self._waiting)} records wait",
+                rule="an entry is in the ledger before it leaves; an exit leaves in any case",
+                cure="make room on the disk of run.results_dir",
+            )
+        ) from None
 
     # Reading ----------------------------------------------------------------------------------
 
     def orders(self) -> list[tuple[Order, list[Fill]]]:
         """Return every order with its fills, oldest first."""
         fills: dict[str, list[Fill]] = {}
-        for fill in self._read("fills"):
+        for fill in self._read(Fill):
             fills.setdefault(fill.order_id, []).append(fill)
         return [
             (order, fills[order.order_id] if order.order_id in fills else [])
-            for order in self._read("orders")
+            for order in self._read(Order)
         ]
+
+    def history(self) -> list[Record]:
+        """Return what a session is rebuilt from, in the order in which it happened."""
+        rows = merge(*(self._numbered(kind) for kind in _HISTORY), key=itemgetter(0))
+        return [record for _, record in rows]
 
     def times_sent(self) -> dict[str, int]:
         """Return when each order was handed to the gateway, by order id."""
-        return {sent.order_id: sent.ts_sent_ns for sent in self._read("sent") + self._sent_waiting}
+        return {sent.order_id: sent.ts_sent_ns for sent in self._read(Sent)}
+
+    def changes(self) -> list[Change]:
+        return self._read(Change)
+
+    def marks(self) -> list[Mark]:
+        """Return the last mark of every position."""
+        return self._read(Mark)
+
+    def outside(self) -> list[Outside]:
+        return self._read(Outside)
 
     def trades(self) -> list[Trade]:
         """Return every trade exactly as it was written, oldest first."""
-        return self._read("trades")
+        return self._read(Trade)
 
     def refusals(self) -> list[Refusal]:
-        return self._read("refusals") + self._refusals_waiting
+        return self._read(Refusal)
 
-    def events(self) -> list[tuple[str, str, int]]:
-        """Return (kind, text, ts_ns) of every event, oldest first."""
-        return self._database.execute(
-            "SELECT kind, text, ts_ns FROM events ORDER BY row"
-        ).fetchall()
+    def events(self) -> list[Event]:
+        return self._read(Event)
 
     def settings(self) -> list[tuple[str, str]]:
-        rows = self._database.execute("SELECT name, value FROM settings ORDER BY row")
-        return rows.fetchall()
+        return self._select("SELECT name, value FROM settings ORDER BY row")
 
-    def _read(self, table: str) -> list[Any]:
-        record = _RECORDS[table]
-        kinds = [(field.name, str(field.type)) for field in fields(record)]
-        rows = self._database.execute(f"SELECT {_columns(table)} FROM {table} ORDER BY row")
-        return [
-            record(
-                **{
-                    name: _READERS[kind](value) if kind in _READERS else value
-                    for (name, kind), value in zip(kinds, row, strict=True)
-                }
-            )
-            for row in rows
+    def _read(self, kind: type[Any]) -> list[Any]:
+        return [record for _, record in self._numbered(kind)]
+
+    def _numbered(self, kind: type[Any]) -> list[tuple[int, Any]]:
+        """Return row number and record, what waits to be written included."""
+        readers = [
+            _READERS[str(field.type)] if str(field.type) in _READERS else None
+            for field in fields(kind)
         ]
+        names = [field.name for field in fields(kind)]
+        rows = self._select(f"SELECT row, {_columns(kind)} FROM {_TABLES[kind]} ORDER BY row")
+        return [
+            (
+                number,
+                kind(
+                    **{
+                        n: v if r is None else r(v)
+                        for n, r, v in zip(names, readers, values, strict=True)
+                    }
+                ),
+            )
+            for number, *values in rows
+        ] + [each for each in self._waiting if type(each[1]) is kind]
+
+    def _newest_row(self) -> int:
+        newest: list[int] = [
+            self._select(f"SELECT coalesce(max(row), 0) FROM {table}")[0][0]
+            for table in _TABLES.values()
+        ]
+        return max(newest)
+
+    def _select(self, query: str) -> list[Any]:
+        return self._database.execute(query).fetchall()
 
     def __repr__(self) -> str:
         counts = [
-            f"{table}={self._database.execute(f'SELECT count(*) FROM {table}').fetchone()[0]}"
-            for table in _RECORDS
+            f"{table}={self._select(f'SELECT count(*) FROM {table}')[0][0]}"
+            for table in _TABLES.values()
         ]
         return f"<Ledger {' '.join(counts)}>"
 
 
-def _make_private(path: Path) -> None:
-    """Make the file if it is not there; SQLite gives its companions the same mode."""
+def _connect(path: Path | str, *, reading: bool = False) -> sqlite3.Connection:
+    database = sqlite3.connect(str(path), isolation_level=None)
+    try:
+        if reading:
+            database.execute("PRAGMA query_only = ON")
+        else:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+        _prepare(database, str(path))
+    except sqlite3.DatabaseError as error:
+        database.close()
+        raise _not_a_ledger(path, str(error)) from None
+    except UserError:
+        database.close()
+        raise
+    return database
+
+
+def _lock_private(path: Path) -> int:
+    """Make the file if it is not there, and lock it for life; return the lock's descriptor.
+
+    SQLite gives its companions the same mode. Its own locks are of another kind (fcntl), and are
+    lost when any descriptor of the file is closed: this one is closed after the database.
+    """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         file = os.open(path, flags, 0o600)
@@ -255,8 +382,17 @@ def _make_private(path: Path) -> None:
         raise _not_a_ledger(path, str(error.strerror)) from None
     try:
         os.fchmod(file, 0o600)
-    finally:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         os.close(file)
+        raise AlreadyRunning(
+            explain(
+                f"{path} is written by another process",
+                rule="one run at a time writes a ledger",
+                cure="stop the other run, or choose another run.name or run.results_dir",
+            )
+        ) from None
+    return file
 
 
 def _prepare(database: sqlite3.Connection, path: str) -> None:

@@ -68,12 +68,4 @@ class Mandate(NamedTuple):
         return mandate
 
 
-class Event(NamedTuple):
-    """What a person should know of, for the ledger."""
-
-    kind: str
-    text: str
-    ts_ns: int  # exchange time of the newest tick
-
-
 STATE = "state"  # the kind of an event whose text is a mandate that was asked for

@@ -10,14 +10,17 @@ exchange's time of the tick on which each was decided: the broker counts by that
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pipeline.brokers.contract import Order
 from pipeline.risk.hours import day_of, day_text
 
 ORDER_ID_MAX = 20
+_ENTRY = re.compile(r"[0-9]{6}N([0-9]{4,})E[0-9]+")
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
@@ -40,6 +43,7 @@ class Numbering:
         self._exits = [0] * instrument_count  # exit orders of the newest position
         self._entry_day = self._entries = 0
         self._order_day = self._orders_today = 0
+        self._taken: set[str] = set()  # ids that the broker knows and the ledger does not
         self._times: deque[int] = deque()  # of the orders of the last minute, rising
 
     def next_position(self) -> int:
@@ -49,7 +53,17 @@ class Numbering:
         return _order_id(ts_event_ns, position_id, f"E{piece}")
 
     def exit_id(self, position_id: int, instrument: int, ts_event_ns: int) -> str:
-        return _order_id(ts_event_ns, position_id, f"X{self._exits[instrument] + 1}")
+        number = self._exits[instrument] + 1
+        while (order_id := _order_id(ts_event_ns, position_id, f"X{number}")) in self._taken:
+            number += 1
+        return order_id
+
+    def avoid(self, order_ids: Iterable[str]) -> None:
+        """Never give these ids, nor the positions that they name."""
+        for order_id in order_ids:
+            self._taken.add(order_id)
+            if entry := _ENTRY.fullmatch(order_id):
+                self._positions = max(self._positions, int(entry[1]))
 
     def count(self, order: Order, *, is_exit: bool) -> None:
         """Take ``order`` into account; nothing else moves the numbers."""

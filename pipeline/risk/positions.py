@@ -7,7 +7,7 @@ cash = initial capital + Σ net of all trades whenever nothing is held.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pipeline.brokers.contract import Fill, Order, Side
@@ -35,6 +35,11 @@ class Delays:
             tick_to_signal_ns=max(0, signal.ts_signal_ns - signal.ts_recv_ns),
             signal_to_order_ns=max(0, now_ns - signal.ts_signal_ns),
         )
+
+    @classmethod
+    def noted(cls, order: Order) -> Delays:
+        """Return what an order of the ledger tells of them."""
+        return cls(tick_to_signal_ns=max(0, order.ts_signal_ns - order.ts_recv_ns))
 
 
 NO_DELAYS = Delays()
@@ -133,6 +138,16 @@ class Book:
     def position(self, instrument: int) -> Position | None:
         """Return the open position in ``instrument``."""
         return self._open[instrument]
+
+    @property
+    def by_instrument(self) -> Sequence[Position | None]:
+        """What is open, by index into settings.instruments."""
+        return self._open
+
+    @property
+    def held(self) -> list[int]:
+        """Shares held by instrument; long > 0."""
+        return [0 if each is None else each.quantity for each in self._open]
 
     def open_positions(self) -> list[Position]:
         return [position for position in self._open if position is not None]
@@ -242,3 +257,17 @@ def _filled_too_much(order: Order, fill: Fill, held: int) -> TickpipeError:
             cure="compare the ledger with the broker's order book before trading again",
         )
     )
+
+
+def split(fill: Fill, shares: int) -> tuple[Fill, Fill]:
+    """Return ``fill`` as two, of ``shares`` and of the rest; nothing of its money is lost."""
+    turnover_e4 = fill.turnover_e4 * shares // fill.quantity
+    slippage_e4 = fill.slippage_e4 * shares // fill.quantity
+    first = replace(fill, quantity=shares, turnover_e4=turnover_e4, slippage_e4=slippage_e4)
+    rest = replace(
+        fill,
+        quantity=fill.quantity - shares,
+        turnover_e4=fill.turnover_e4 - turnover_e4,
+        slippage_e4=fill.slippage_e4 - slippage_e4,
+    )
+    return first, rest

@@ -9,32 +9,43 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from time import monotonic_ns, sleep
+from time import monotonic_ns, sleep, time_ns
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpdate
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.gaps import gap_of
-from pipeline.channels.line import RISK, RiskLine, Watch
-from pipeline.records import IST, ProcessState, Stage
+from pipeline.channels.line import FEED, RISK, RiskLine, Watch
+from pipeline.records import IST, SIGNAL, ProcessState, Stage
 from pipeline.results.files import write_results
 from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
 from pipeline.risk.desk import Desk
 from pipeline.risk.files import rulebook_for
-from pipeline.risk.ledger import Ledger
+from pipeline.risk.history import START, Event
+from pipeline.risk.ledger import Ledger, ledger_path
 from pipeline.risk.reasons import Reason
+from pipeline.risk.restoring import catch_up, restore
 from pipeline.risk.session import RiskSession
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages, measured
 from pipeline.runtime.stopping import Stop, stop_on_signals
-from pipeline.settings import Settings, e4
+from pipeline.settings import Settings
 
 log = logging.getLogger("risk")
 
 READ_MAX = 1_024
+GAP = "gap"  # an event: ticks that are missing
+RESTART = "restart"  # an event: another risk of this run died, and this one goes on
+CLOSE = "close"  # an event: the user's program asked; its text begins with the request's number
+_LEVELS = {START: logging.INFO, CLOSE: logging.INFO}
+NO_SIGNALS = np.zeros(0, SIGNAL)
 FILLS_PART = 0.5  # of run.stop_seconds_max; the rest is for the results
 FILLS_LOOK_SECONDS = 0.005
+FLATTEN_AGAIN_NS = 500_000_000
 
 
 def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
@@ -44,7 +55,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     results.mkdir(parents=True, exist_ok=True)
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
-        Ledger.open(results / f"ledger_{started:%Y%m%d_%H%M%S_%f}.sqlite") as ledger,
+        Ledger.open(ledger_path(settings, started)) as ledger,
         RiskLine(settings, spin_bare) as line,
     ):
         ledger.settings_used(settings_rows(settings))
@@ -71,55 +82,93 @@ class _Shell:
         self._settings = settings
         self._ledger = ledger
         self._line = line
+        self._last_tick_ns = 0
         self._session = RiskSession(settings, rulebook_for(settings))
         self._stages = Stages(
             Stage.FEED_TO_RISK, Stage.SIGNAL_TO_RISK, Stage.SIGNAL_TO_ORDER, Stage.TICK_TO_ORDER
         )
         self._handled = self._stages[Stage.FEED_TO_RISK]
         self._arrived = self._stages[Stage.SIGNAL_TO_RISK]
-        paper = PaperGateway(e4(settings.risk.slippage_points))
-        self._gateway = StampingGateway(paper, ledger, self._stages)
-        self._desk = Desk(self._session, ledger, self._gateway)
+        self._paper = PaperGateway.of(settings, self._session.quote, self._now_ns)
+        self._gateway = StampingGateway(self._paper, ledger, self._stages)
+        self._desk = Desk(self._session, ledger, self._gateway, self._tell, monotonic_ns)
         self._watch = Watch(settings.run_directory)
         self._ticks = self._feed_restarts = self._gaps = self._gaps_ns = 0
         self._shown_version = -1
-        self._last_tick_ns = 0
         self._silence_ns_max = int(settings.risk.silent_feed_seconds_max * 1e9)
         # A feed that nobody starts again is dead at the first look.
         patience_s = settings.risk.dead_feed_seconds_max if settings.feed_restarts_max else 0
         self._dead_ns_max = int(patience_s * 1e9)
-        self._feed_seen_ns = monotonic_ns()
+        self._feed_seen_ns = self._strategy_seen_ns = monotonic_ns()
+        orphan_s = settings.recovery.orphan_seconds_max
+        self._orphan_ns_max = None if orphan_s is None else int(orphan_s * 1e9)
         self.feed_died = False
+        self._recover()
         self._show_positions()
+
+    def _now_ns(self) -> int:
+        """Return the time by which orders are filled: in lockstep that of the tick."""
+        return self._last_tick_ns if self._line.lockstep else monotonic_ns()
+
+    def _recover(self) -> None:
+        """Stand where the ledger says that this run stood, and ask what the broker says.
+
+        Where another risk of this run died, handle the ticks that it did not come to.
+        """
+        session, line = self._session, self._line
+        restored = restore(session, self._ledger.history(), monotonic_ns())
+        for flight in session.flights.all:
+            standing = flight.standing
+            self._paper.restore(flight.order, standing.state, standing.filled, standing.turnover_e4)
+        line.requests_done = _requests_done(self._ledger.events())
+        missed = line.missed(restored.oldest)
+        if line.handled_before:
+            session.skip_signals(line.signals.taken)
+            restored.handled = max(restored.handled, line.handled_before)
+            self._tell(RESTART, f"another risk died: {session!r}")
+        else:
+            restored.handled = 0
+            self._tell(START, repr(session))
+        ticks = catch_up(session, missed, restored)
+        self._desk.start(monotonic_ns())
+        for at in range(0, len(ticks), READ_MAX):
+            self._handle(ticks[at : at + READ_MAX], NO_SIGNALS)
+
+    def _tell(self, kind: str, text: str) -> None:
+        """Write and log what a person should know."""
+        log.log(_LEVELS[kind] if kind in _LEVELS else logging.WARNING, "%s: %s", kind, text)
+        self._ledger.event(kind, text, time_ns())
 
     def work(self) -> int:
         line = self._line
         ticks = line.read(READ_MAX)
         signals = line.signals.take()
-        if self._session.awaits_fills:
-            self._hear()
         if not len(ticks) and not len(signals):
             self._follow_the_feed()
+            self._hear()
             return 0
+        self._handle(ticks, signals)
+        line.commit()
+        self._handled.add(monotonic_ns() - ticks["ts_recv_ns"])
+        return len(ticks) + len(signals)
+
+    def _handle(self, ticks: NDArray[np.void], signals: NDArray[np.void]) -> None:
         now_ns = monotonic_ns()
         if len(ticks):
             self._last_tick_ns = int(ticks["ts_recv_ns"][-1])
         if len(signals):
             self._arrived.add(now_ns - signals["ts_signal_ns"])
         # In lockstep the tick is the clock: a slow machine must not let a signal expire.
-        self._desk.on_ticks(ticks, signals, self._last_tick_ns if line.lockstep else now_ns)
-        if self._session.version != self._shown_version:
-            self._show_positions()
-        line.commit()
-        self._handled.add(monotonic_ns() - ticks["ts_recv_ns"])
+        now_ns = self._last_tick_ns if self._line.lockstep else now_ns
+        self._desk.on_ticks(ticks, signals, now_ns)
+        self._hear()
         self._ticks += len(ticks)
-        return len(ticks) + len(signals)
 
     def _follow_the_feed(self) -> None:
         gap = self._line.follow()
         if gap is not None:
             self._feed_restarts += 1
-            log.warning("another feed took over; %d ticks are lost", gap.lost)
+            self._tell(GAP, f"another feed took over; {gap.lost} ticks are lost")
 
     def _note_gaps(self) -> None:
         """Write what the feed missed into the ledger."""
@@ -128,12 +177,12 @@ class _Shell:
             return
         self._gaps += len(gaps)
         self._gaps_ns += int((gaps["ended_ns"] - gaps["began_ns"]).sum())
-        with self._ledger.transaction():
-            for gap in map(gap_of, gaps):
-                self._ledger.event("gap", str(gap), gap.ended_ns)
+        for gap in map(gap_of, gaps):
+            self._ledger.put(Event(GAP, str(gap), gap.ended_ns))
 
     def _hear(self) -> None:
-        self._desk.hear()
+        if self._session.awaits_fills:
+            self._desk.hear()
         if self._session.version != self._shown_version:
             self._show_positions()
 
@@ -144,10 +193,11 @@ class _Shell:
     def beat(self, cycles: int) -> None:
         """Look after what no tick tells, and say how things stand."""
         self._line.ticks.check_whole()
-        self._hear()
         self._note_gaps()
-        self._desk.write_events()
+        self._desk.look(monotonic_ns())
+        self._hear()
         self._close_when_the_feed_is_silent()
+        self._close_when_orphaned()
         self._close_when_asked()
         self._say_how_things_stand(cycles)
 
@@ -184,10 +234,23 @@ class _Shell:
             self._desk.flatten(Reason.STALE_FEED)
             self._show_positions()
 
+    def _close_when_orphaned(self) -> None:
+        """Close every position when the strategy has been dead for longer than is wanted."""
+        now_ns = monotonic_ns()
+        if not self._line.strategy_is_gone:
+            self._strategy_seen_ns = now_ns
+            return
+        if self._orphan_ns_max is None or self._session.is_flat:
+            return
+        if now_ns - self._strategy_seen_ns >= self._orphan_ns_max:
+            log.error("the strategy is dead: closing every position")
+            self._desk.flatten(Reason.RISK_MANAGEMENT)
+            self._show_positions()
+
     def _close_when_asked(self) -> None:
         reason = self._line.close_request()
         if reason is not None:
-            log.info("asked to close every position: %s", reason)
+            self._tell(CLOSE, f"{self._line.requests_done}: {reason}")
             self._desk.flatten(reason)
             self._show_positions()
 
@@ -213,8 +276,11 @@ class _Shell:
     def leave(self, reason: str, started: datetime) -> None:
         """Close what is open and export the results, once, whatever brought us here."""
         try:
+            if self._line.lockstep:
+                self._paper.hurry()  # its clock is the tick's, and stands still
+                self._desk.hear()
             self._desk.flatten(reason)
-            self._wait_for_fills()
+            self._wait_for_fills(reason)
         finally:
             self._note_gaps()
             self._gateway.close()
@@ -230,14 +296,23 @@ class _Shell:
             self._say_how_things_stand(cycles=0)
             log.info("%d trades, results in %s", len(trades), path)
 
-    def _wait_for_fills(self) -> None:
-        """Hear what becomes of the last orders, for as long as the supervisor has patience."""
+    def _wait_for_fills(self, reason: str) -> None:
+        """Hear what becomes of the last orders, for as long as the supervisor has patience.
+
+        What was not closed by then, or opened meanwhile, is closed again now and then.
+        """
         until_ns = monotonic_ns() + int(self._settings.run.stop_seconds_max * FILLS_PART * 1e9)
-        while self._session.awaits_fills and monotonic_ns() < until_ns:
+        again_ns = monotonic_ns() + FLATTEN_AGAIN_NS
+        while self._session.awaits_fills or not self._session.is_flat:
+            now_ns = monotonic_ns()
+            if now_ns > until_ns:
+                log.error("ended with orders or positions left: %r", self._session)
+                return
+            if now_ns > again_ns:
+                again_ns = now_ns + FLATTEN_AGAIN_NS
+                self._desk.flatten(reason)
             sleep(FILLS_LOOK_SECONDS)
-            self._desk.hear()
-        if self._session.awaits_fills:
-            log.error("ended with orders that may still be filled: %r", self._session)
+            self._desk.look(now_ns)
 
     def _facts(self, started: datetime, reason: str) -> list[tuple[str, str]]:
         feed, line, statistics = self._settings.feed, self._line, self._session.statistics()
@@ -249,7 +324,7 @@ class _Shell:
             ("Data Source", source),
             ("Ticks", str(self._ticks)),
             ("Feed Restarts", str(self._feed_restarts)),
-            ("Gaps", f"{self._gaps}, together {self._gaps_ns / 1e9:.1f} s"),
+            ("Gaps", self._gaps_text()),
             ("Laps", f"risk {line.ticks.lapped}, strategy {line.strategy_lapped}"),
             ("Ticks Lost", f"risk {line.ticks.lost}, strategy {line.strategy_lost}"),
             ("Signals", str(statistics.signals)),
@@ -257,11 +332,30 @@ class _Shell:
             *self._latencies(),
         ]
 
+    def _gaps_text(self) -> str:
+        """Return how many gaps there were and how long, with one that lasts until now."""
+        beats, count, total_ns = self._watch.latest(), self._gaps, self._gaps_ns
+        since_ns = int(beats[FEED]["missing_since_ns"][0]) if FEED in beats else 0
+        if since_ns:
+            count, total_ns = count + 1, total_ns + monotonic_ns() - since_ns
+        return f"{count}, together {total_ns / 1e9:.1f} s"
+
     def _latencies(self) -> list[tuple[str, str]]:
         """Return a row for each stage, those of feed and strategy from their last heartbeats."""
         others = [beat for role, beat in self._watch.latest().items() if role != RISK]
         latencies = measured(others) | self._stages.latencies()
         return [(f"Latency {stage.title}", str(latencies[stage])) for stage in Stage]
+
+
+def _requests_done(events: Sequence[Event]) -> int:
+    """Return the number of the last request of this run that was heard before a restart."""
+    done = 0
+    for event in events:
+        if event.kind == START:
+            done = 0
+        elif event.kind == CLOSE:
+            done = int(event.text.partition(":")[0])
+    return done
 
 
 class StampingGateway:

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     DAILY_LOSS = "daily_loss"
     MAX_DRAWDOWN = "max_drawdown"
     STALE_FEED = "stale_feed"
+    RISK_MANAGEMENT = "Risk Management"  # nobody is left who would close it
     STRATEGY_FAILED = "NaN Threshold Exceeded"  # the guide's words
     KEYBOARD_INTERRUPT = "Keyboard Interrupt"
     STOP_REQUESTED = "Stop Requested"

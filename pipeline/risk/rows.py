@@ -13,6 +13,7 @@ from pipeline.records import TICK, struct_of
 TickRow = tuple[int, ...]  # a row of records.TICK, in its field order
 SEQ, EVENT, RECEIVED, PRICE, INSTRUMENT = range(5)
 assert TICK.names is not None
+BID, ASK = (TICK.names.index(name) for name in ("bid_e4", "ask_e4"))
 assert TICK.names[:5] == ("seq", "ts_event_ns", "ts_recv_ns", "price_e4", "instrument")
 
 _TICK = struct_of(TICK)

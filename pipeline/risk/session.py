@@ -7,26 +7,27 @@ counts as in flight until it is filled, so no tick and no signal asks for the sa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.contract import Fill, Order, OrderUpdate, Side
+from pipeline.brokers.contract import Fill, Order, OrderUpdate, Quote, Side
 from pipeline.records import PRICE_SCALE, Action, ExitKind, SignalRow, positions_dtype
 from pipeline.results.trades import Trade
 from pipeline.risk.drafting import NO_CAUSE, Cause, Decision, Drafting
 from pipeline.risk.exits import ExitWatch, exits_due
+from pipeline.risk.history import Event, Mark
 from pipeline.risk.in_flight import InFlight
 from pipeline.risk.limits import Facts, Limits, Refusal, side_of
 from pipeline.risk.losses import Breach, CoolDown
-from pipeline.risk.mandate import STATE, Event, Mandate, TradingState
+from pipeline.risk.mandate import STATE, Mandate, TradingState
 from pipeline.risk.numbering import Numbering
 from pipeline.risk.order_states import News, Standing, hear
-from pipeline.risk.positions import NO_DELAYS, Book, Delays, Position
-from pipeline.risk.reasons import STRATEGY_SIGNAL, Reason, kind_of, target_number
-from pipeline.risk.rows import EVENT, INSTRUMENT, NO_TICK, PRICE, RECEIVED, SEQ, TickRow, tick_of
+from pipeline.risk.positions import NO_DELAYS, Book, Delays, Position, split
+from pipeline.risk.reasons import STRATEGY_SIGNAL, Reason, kind_of
+from pipeline.risk.rows import ASK, BID, EVENT, INSTRUMENT, NO_TICK, PRICE, RECEIVED, SEQ, TickRow
 from pipeline.risk.rulebook import NO_RULES, Rulebook
 from pipeline.risk.tariffs import tariffs_of
 from pipeline.risk.watches import Watches
@@ -40,8 +41,8 @@ class Heard(NamedTuple):
 
     order: Order
     standing: Standing
-    fill: Fill | None = None
-    trade: Trade | None = None
+    fills: Sequence[Fill] = ()
+    trades: Sequence[Trade | None] = ()  # of each fill; None where it entered
     report: str = ""  # what a person must know; "" = nothing unusual
 
 
@@ -72,16 +73,19 @@ class RiskSession:
             tariffs_of(settings, rulebook),
         )
         self.mandate = Mandate()
+        self.obstacles: dict[str, str] = {}  # what keeps entries out until it is over, and why
         self.events: list[Event] = []  # for the ledger; who writes them takes them away
         self.version = 0  # grows whenever positions_row() differs in more than as_of_seq
-        self._instruments = settings.instruments
+        self.instruments = settings.instruments
+        self.recovery = settings.recovery
         self._lot_sizes = [instrument.lot_size for instrument in settings.instruments]
         self._limits = Limits(settings, rulebook)
         self._in_flight = InFlight()
-        self._numbering = Numbering(count)
-        self._drafting = Drafting(settings, rulebook, self._numbering)
+        self.numbering = Numbering(count)
+        self._drafting = Drafting(settings, rulebook, self.numbering)
         self._cool_down = CoolDown(settings.risk)
         self._newest = NO_TICK
+        self.judged_seq = 0  # the last tick whose exits were judged
         self._last: list[TickRow] = [NO_TICK] * count
         self._watches = Watches(settings, rulebook)
         self._watch_of = self._watches.of
@@ -92,6 +96,7 @@ class RiskSession:
     def on_tick(self, row: TickRow) -> Sequence[Order]:
         """Take one tick and return the exits it causes."""
         self._newest = row
+        self.judged_seq = row[SEQ]
         instrument = row[INSTRUMENT]
         self._last[instrument] = row
         if row[EVENT] >= self._watches.due_ns:
@@ -128,12 +133,22 @@ class RiskSession:
         news = hear(flight.standing, update)
         if news.standing == flight.standing and not news.report:
             return None
-        fill = trade = None
+        heard = Heard(flight.order, news.standing, report=news.report)
         if news.quantity:
-            fill = self._fill_of(flight.order, news, update.ts_event_ns)
-            trade = self.on_fill(flight.order, fill)
+            fills = self._fills_of(flight.order, news, update.ts_event_ns)
+            heard = heard._replace(
+                fills=fills, trades=[self.on_fill(flight.order, fill) for fill in fills]
+            )
         self._in_flight.put(flight, news.standing)
-        return Heard(flight.order, news.standing, fill, trade, news.report)
+        return heard
+
+    def _fills_of(self, order: Order, news: News, ts_event_ns: int) -> Sequence[Fill]:
+        """Return the fill of what is new; two where it closes more than is held."""
+        whole = self._fill_of(order, news, ts_event_ns)
+        position = self.book.position(order.instrument)
+        if position is None or position.side is order.side or whole.quantity <= position.open:
+            return [whole]
+        return split(whole, position.open)
 
     def _fill_of(self, order: Order, news: News, ts_event_ns: int) -> Fill:
         worse_e4 = news.turnover_e4 - news.quantity * order.price_e4
@@ -190,21 +205,53 @@ class RiskSession:
         self.mandate = self.mandate.asked(wanted)
         self.events.append(Event(STATE, str(wanted), self._newest[EVENT]))
 
-    def restore(self, sent: Iterable[tuple[Order, Sequence[Fill]]]) -> None:
-        """Take over from a session that died: its orders with their fills, oldest first.
+    # Obstacles --------------------------------------------------------------------------------
 
-        Stops are measured from the entry price and the orders' prices, all that is known.
-        """
-        for order, fills in sent:
-            is_exit = self.book.is_exit(order)
-            self._newest = self._last[order.instrument] = tick_of(order)
-            self._numbering.count(order, is_exit=is_exit)
-            for fill in fills:
-                self.on_fill(order, fill)
-            watch = self._watch_of[order.instrument]
-            if is_exit and watch is not None:
-                watch.targets_reached = max(watch.targets_reached, target_number(order.reason))
-                watch.take(order.price_e4)
+    @property
+    def halted(self) -> str:
+        """Why there are no entries; "" = there are."""
+        if self.obstacles:
+            return "; ".join(f"{what}: {why}" for what, why in self.obstacles.items())
+        return "" if self.mandate.takes_entries else str(self.mandate)
+
+    def _mandate_now(self) -> Mandate:
+        """Return the mandate; while there are obstacles it is halted, and then what it was."""
+        return Mandate(TradingState.HALTED, self.halted) if self.obstacles else self.mandate
+
+    # Recovering: restoring.py -----------------------------------------------------------------
+
+    def watch(self, instrument: int) -> ExitWatch | None:
+        """Return what the exits of the open position remember."""
+        return self._watch_of[instrument]
+
+    def remember(self, row: TickRow, *, after_seq: int) -> None:
+        """Take a tick that was handled before a restart; a mark has those up to ``after_seq``."""
+        self.take_price(row)
+        watch = self._watch_of[row[INSTRUMENT]]
+        if watch is not None and row[SEQ] > after_seq:
+            watch.take(row[PRICE])
+
+    def skip_signals(self, seq: int) -> None:
+        """Count the signals up to ``seq`` as handled: a risk that died had taken them."""
+        self._as_of_signal = seq
+        self.version += 1
+
+    def marks(self) -> list[Mark]:
+        """Return what the exits of every open position remember."""
+        return [
+            Mark(
+                position.position_id,
+                position.instrument,
+                position.quantity,
+                position.entry_e4,
+                watch.low_e4,
+                watch.high_e4,
+                watch.targets_reached,
+                self.judged_seq,
+            )
+            for position, watch in zip(self.book.by_instrument, self._watch_of, strict=True)
+            if position is not None and watch is not None
+        ]
 
     # Deciding ---------------------------------------------------------------------------------
 
@@ -259,11 +306,11 @@ class RiskSession:
             held=(position.open if position else 0) + self._in_flight.entering(signal.instrument),
             closable=self._in_flight.closable(position) if position else 0,
             breach=self._breach(event_ns),
-            mandate=self.mandate,
+            mandate=self._mandate_now(),
             cool_until_ns=self._cool_down.until_ns,
-            entries_today=self._numbering.entries_on(event_ns),
+            entries_today=self.numbering.entries_on(event_ns),
             open_positions=len(held | entering),
-            sent=self._numbering.sent(event_ns),
+            sent=self.numbering.sent(event_ns),
             cash=self.book.free_cash - self._in_flight.reserved(),
         )
 
@@ -277,7 +324,7 @@ class RiskSession:
     def _enter(self, signal: SignalRow, facts: Facts) -> Sequence[Order]:
         size = self._limits.size(signal, facts)
         decision = Decision(
-            position_id=self._numbering.next_position(),
+            position_id=self.numbering.next_position(),
             instrument=signal.instrument,
             side=side_of(signal),
             quantity=size.lots * size.lot_size,
@@ -322,6 +369,21 @@ class RiskSession:
         return self._newest[SEQ]
 
     @property
+    def newest_recv_ns(self) -> int:
+        """When the feed had the last tick handled."""
+        return self._newest[RECEIVED]
+
+    def quote(self, instrument: int) -> Quote:
+        """Return how an instrument stands, as far as its last tick tells."""
+        row = self._last[instrument]
+        return Quote(row[PRICE], row[BID], row[ASK], row[EVENT])
+
+    @property
+    def flights(self) -> InFlight:
+        """The orders of the day, and where each stands."""
+        return self._in_flight
+
+    @property
     def awaits_fills(self) -> bool:
         """True while an order may still be filled."""
         return not self._in_flight.landed
@@ -333,7 +395,7 @@ class RiskSession:
 
     def positions_row(self) -> NDArray[np.void]:
         """Return the record of the positions cell, shape ``(1,)``; seq is left 0."""
-        positions = [self._position_fields(at) for at in range(len(self._instruments))]
+        positions = [self._position_fields(at) for at in range(len(self.instruments))]
         fields = (0, self.as_of_seq, self._as_of_signal, positions)
         return np.array([fields], dtype=self._row_dtype)
 
@@ -349,7 +411,7 @@ class RiskSession:
         return RiskStatistics(
             signals=self._signals,
             refused=self._refused,
-            orders=self._numbering.orders,
+            orders=self.numbering.orders,
             trades=self.book.trade_count,
             position=sum(position.quantity for position in self.book.open_positions()),
             cash_e4=math.floor(self.book.cash * PRICE_SCALE),

@@ -22,6 +22,7 @@ from pipeline.settings.options import (
     StrategySettings,
     WaitingSettings,
 )
+from pipeline.settings.orders import PaperSettings, RecoverySettings
 from pipeline.settings.page import settings_page
 from pipeline.settings.recording import RecorderSettings
 from pipeline.settings.risk import RiskSettings
@@ -49,8 +50,10 @@ __all__ = [
     "Instrument",
     "Kind",
     "Mode",
+    "PaperSettings",
     "PinningSettings",
     "RecorderSettings",
+    "RecoverySettings",
     "RiskSettings",
     "RunSettings",
     "Secrets",

@@ -54,6 +54,11 @@ class FeedSettings(Section):
     silence_seconds_max: Number = option(
         "Reconnect when nothing at all arrived for", unit="s", default=35.0, gt=0
     )
+    receive: Literal["block", "poll"] = option(
+        "block sleeps until something arrives; poll looks again and again, for the lowest latency "
+        "on a CPU of the feed's own (without one it yields between two looks: waiting.spin)",
+        default="block",
+    )
     stalled_seconds_max: Number | None = option(
         "Reconnect when bytes came but no tick of any instrument for, in the hours of [session]; "
         "doubles while that does not help. Unset: 30 s at a broker, never at a simulator",

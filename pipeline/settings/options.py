@@ -30,6 +30,7 @@ from pipeline.settings.kinds import (
     option,
     strict_bool,
 )
+from pipeline.settings.orders import PaperSettings, RecoverySettings
 from pipeline.settings.recording import RecorderSettings
 from pipeline.settings.risk import RiskSettings
 
@@ -246,6 +247,11 @@ class RunSettings(Section):
         default="default",
         pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,39}$",
     )
+    recover: Switch = option(
+        "Go on with the ledger of this name and day: what a run before did counts. false begins "
+        "anew, as replay and demo do",
+        default=True,
+    )
     results_dir: Path = option("Where results and the ledger go", default=Path("results"))
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = option("Log level", default="INFO")
     stop_seconds_max: Number = option(
@@ -274,6 +280,8 @@ class Settings(Section):
     pinning: PinningSettings = PinningSettings()
     channels: ChannelSettings = ChannelSettings()
     recorder: RecorderSettings = RecorderSettings()
+    paper: PaperSettings = PaperSettings()
+    recovery: RecoverySettings = RecoverySettings()
 
     @field_validator("instruments")
     @classmethod
@@ -324,6 +332,18 @@ class Settings(Section):
         """How often the feed may be started again; a recording would begin anew."""
         live = self.feed.broker != "recorded" and not self.channels.lockstep
         return self.feed.restarts_max if live else 0
+
+    @property
+    def recovers(self) -> bool:
+        """True when the run goes on with the ledger of its name and day; who plays a recorded
+        day plays it anew."""
+        recorded = self.feed.broker == "recorded" or self.channels.lockstep
+        return self.run.recover and not recorded
+
+    @property
+    def risk_restarts_max(self) -> int:
+        """How often risk may be started again within the run."""
+        return self.recovery.restarts_max if self.recovers else 0
 
     @property
     def flat_time(self) -> time | None:

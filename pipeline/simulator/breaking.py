@@ -110,4 +110,4 @@ async def strike(fault: AnyFault, client: Client) -> None:
             case Binary():
                 await client.say_binary(bytes.fromhex(fault.hex))
             case Noise():
-                client.write(bytes.fromhex(fault.hex))
+                client.spoil(bytes.fromhex(fault.hex))

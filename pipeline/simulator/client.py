@@ -99,8 +99,8 @@ class Client:
         if not self._mute:
             await self._socket.send_bytes(data)
 
-    def write(self, raw: bytes) -> None:
-        """Send bytes that are no whole frame."""
+    def _write(self, raw: bytes) -> None:
+        """Send bytes that are no whole frame. Raises ConnectionError."""
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("the client is gone")
         self._transport.write(raw)
@@ -123,16 +123,21 @@ class Client:
         rest = [raw[start : start + step] for start in range(size, len(raw), step)]
         self.cut = cut._replace(frames=cut.frames - 1) if cut.frames > 1 else None
         self._mute = True  # nothing may come between two pieces
-        self.write(raw[:size])
+        self._write(raw[:size])
         for piece in rest:
             await asyncio.sleep(cut.pause_s)
             if cut.lost:
                 self.finish()
                 raise ConnectionResetError("cut off by a fault")
-            self.write(piece)
+            self._write(piece)
         self._mute = self._broken
 
     # Breaking --------------------------------------------------------------------------------
+
+    def spoil(self, noise: bytes) -> None:
+        """Send bytes that are no frame, and nothing behind them. Raises ConnectionError."""
+        self._write(noise)
+        self._broken = self._mute = True
 
     def reset(self) -> None:
         """Reset the connection: what the kernel still holds is lost."""
@@ -189,8 +194,8 @@ class Client:
             await reading  # raises what it raised
         if self._ending.done() and not self._broken:
             code, reason = self._ending.result()
-            await self._socket.close(code=code, message=reason.encode())
-            if self._socket.close_code != WSCloseCode.ABNORMAL_CLOSURE:
+            by_us = await self._socket.close(code=code, message=reason.encode())
+            if by_us and self._socket.close_code != WSCloseCode.ABNORMAL_CLOSURE:
                 self.report.proven = self.report.frames  # it answered: it has read what was before
 
     async def _read(self, answer: Callable[[Client, str], Awaitable[None]]) -> None:

@@ -136,7 +136,8 @@ class Exchange:
             self._forget(client)
             return False
         self.frames_sent += 1
-        self.report.delivered(places, client.report.number, number, way)
+        if self.report.every_tick:
+            self.report.delivered(places, client.report.number, number, way)
         return True
 
     async def _have_it_proven(self, client: Client) -> None:

@@ -106,7 +106,7 @@ class Binary(Fault):
 
 
 class Noise(Fault):
-    """Bytes that are no frame are sent; nothing behind them can be read."""
+    """Bytes that are no frame are sent, and nothing behind them."""
 
     kind: Literal["noise"]
     hex: str = option(

@@ -143,6 +143,7 @@ class _Shell:
 
     def beat(self, cycles: int) -> None:
         self._line.ticks.check_whole()
+        self._line.follow_positions()
         self._log_failures()
         self._log_losses()
         self._line.beat(

@@ -15,7 +15,8 @@ from pipeline.errors import SettingsError, explain
 from pipeline.settings import Mode, Settings
 from pipeline.supervisor.topology import Topology
 
-ROLES = ("feed", "strategy", "risk")
+FEED = "feed"
+ROLES = (FEED, "strategy", "risk")
 READERS = ("strategy", "risk")
 _BY_NEED = ("strategy", "risk", "feed")  # who chooses a CPU first
 
@@ -45,9 +46,11 @@ def plan(topology: Topology, settings: Settings) -> Plan:
     physical core of its own as long as there are any, the first CPU being left to the system.
     Raises SettingsError when a CPU cannot be used or a bare spinner has none of its own.
     """
-    cpus = _choose_cpus(topology, _explicit(topology, settings))
+    feed_spins = FEED in _spinners(settings)
+    cpus = _choose_cpus(topology, _explicit(topology, settings), feed_spins)
     spin, notes = _choose_spin(topology, settings, cpus)
-    roles = {role: Seat(cpus[role], spin if role in READERS else "yield") for role in ROLES}
+    spinners = _spinners(settings)
+    roles = {role: Seat(cpus[role], spin if role in spinners else "yield") for role in ROLES}
     roles["recorder"] = Seat(tuple(topology.allowed))  # which never spins
     return Plan(
         roles=roles,
@@ -80,25 +83,26 @@ def _explicit(topology: Topology, settings: Settings) -> dict[str, tuple[int, ..
 
 
 def _choose_cpus(
-    topology: Topology, named: dict[str, tuple[int, ...]]
+    topology: Topology, named: dict[str, tuple[int, ...]], feed_spins: bool
 ) -> dict[str, tuple[int, ...]]:
     chosen = dict(named)
-    for role in _BY_NEED:
+    for role in (FEED, *READERS) if feed_spins else _BY_NEED:
         if role not in chosen:
-            best = min(topology.allowed, key=lambda cpu: _crowd(topology, chosen, cpu))
+            best = min(topology.allowed, key=lambda cpu: _crowd(topology, chosen, cpu, feed_spins))
             chosen[role] = (best,)
     return chosen
 
 
 def _crowd(
-    topology: Topology, chosen: Mapping[str, tuple[int, ...]], cpu: int
-) -> tuple[int, int, int, int, int, int]:
+    topology: Topology, chosen: Mapping[str, tuple[int, ...]], cpu: int, feed_spins: bool
+) -> tuple[int, int, int, int, int, int, int]:
     """Return what speaks against ``cpu`` for one more process, weightiest first."""
     core = topology.core_of[cpu]
     first = topology.allowed[0]  # the kernel's own work gathers there
     here = [role for role, cpus in chosen.items() if cpu in cpus]
     beside = [r for r, cpus in chosen.items() if core in {topology.core_of[c] for c in cpus}]
     return (
+        feed_spins and FEED in here,
         "strategy" in here,
         len(here),
         sum(role in READERS for role in beside),
@@ -114,36 +118,50 @@ def _crowd(
 def _choose_spin(
     topology: Topology, settings: Settings, cpus: Mapping[str, tuple[int, ...]]
 ) -> tuple[Spin, list[str]]:
-    wanted = settings.waiting.spin
-    if settings.waiting.mode is not Mode.POLL or wanted == "yield":
+    wanted, spinners = settings.waiting.spin, _spinners(settings)
+    if not spinners or wanted == "yield":
         return "yield", []
-    obstacle = _obstacle(topology, cpus)
+    obstacle = _obstacle(topology, cpus, spinners)
     if obstacle is None:
         return "bare", []
     if wanted == "auto" or settings.channels.lockstep:
-        return "yield", [f"strategy and risk yield between polls: {obstacle}"]
+        return "yield", [f"{_listed(spinners)} between polls: {obstacle}"]
     raise SettingsError(
         explain(
             f'waiting.spin = "bare" in poll mode: {obstacle}',
             rule="a bare spinner has a CPU of its own, and one more is left for everybody else",
-            cure='set waiting.spin = "auto", or waiting.mode = "callback", or give the run more '
-            "CPUs and each process its own in [pinning]",
+            cure='set waiting.spin = "auto", or waiting.mode = "callback" and '
+            'feed.receive = "block", or give the run more CPUs and each process its own in '
+            "[pinning]",
         )
     )
 
 
-def _obstacle(topology: Topology, cpus: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Return why strategy and risk cannot both spin bare; None when they can."""
-    needed = len(READERS) + 1
+def _spinners(settings: Settings) -> tuple[str, ...]:
+    """Return who looks again and again by the settings."""
+    receives = settings.feed.broker != "recorded" and settings.feed.receive == "poll"
+    readers = READERS if settings.waiting.mode is Mode.POLL else ()
+    return (*readers, FEED) if receives else readers
+
+
+def _listed(spinners: tuple[str, ...]) -> str:
+    if len(spinners) == 1:
+        return f"{spinners[0]} yields"
+    return f"{', '.join(spinners[:-1])} and {spinners[-1]} yield"
+
+
+def _obstacle(
+    topology: Topology, cpus: Mapping[str, tuple[int, ...]], spinners: tuple[str, ...]
+) -> str | None:
+    """Return why ``spinners`` cannot all spin bare; None when they can."""
+    needed = len(spinners) + 1
+    few = f"{len(spinners)} spinner{'s need' if len(spinners) > 1 else ' needs'} {needed} CPUs"
     usable = set(topology.allowed).union(*cpus.values())
     if len(usable) < needed:
-        return f"{len(READERS)} spinners need {needed} CPUs, this run has {len(usable)}"
+        return f"{few}, this run has {len(usable)}"
     if topology.quota_cpus is not None and topology.quota_cpus < needed:
-        return (
-            f"{len(READERS)} spinners need {needed} CPUs, "
-            f"the cgroup grants this run the time of {topology.quota_cpus:g}"
-        )
-    for role in READERS:
+        return f"{few}, the cgroup grants this run the time of {topology.quota_cpus:g}"
+    for role in spinners:
         others = {cpu for other in ROLES if other != role for cpu in cpus[other]}
         if others.issuperset(cpus[role]):
             return f"{role} on {list(cpus[role])} has no CPU that no other process uses"

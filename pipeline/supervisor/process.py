@@ -99,6 +99,11 @@ def roles_of(settings: Settings) -> tuple[str, ...]:
     return ROLES if settings.recorder.directory is None else (*ROLES, RECORDER)
 
 
+def _session_days(settings: Settings) -> object:
+    """Return when ticks are to be expected: by the calendar, which is in risk's room."""
+    return importlib.import_module("pipeline.risk.files").session_days(settings)
+
+
 class _Crew:
     """The three children and what became of them."""
 
@@ -113,7 +118,11 @@ class _Crew:
         self._living: dict[str, ForkProcess] = {}
         self._roles: Collection[str] = ROLES
         self._hung: set[str] = set()
-        self._restarts_left = settings.feed_restarts_max
+        self._restarts_left = {
+            FEED: settings.feed_restarts_max,
+            RISK: settings.risk_restarts_max,
+            STRATEGY: 0,
+        }
         self._looked_ns = self._patient_from_ns = monotonic_ns()
         self._code = ExitCode.OK
         self._stop_wanted = False
@@ -143,7 +152,8 @@ class _Crew:
 
         def run() -> ExitCode:
             room = importlib.import_module(f"pipeline.{role}.process")
-            code: ExitCode = room.run(self._settings, spin_bare=place.spin == "bare")
+            more = {"days": _session_days(self._settings)} if role == FEED else {}
+            code: ExitCode = room.run(self._settings, spin_bare=place.spin == "bare", **more)
             return code
 
         sys.exit(boundary.run_child(role, run, cpus=place.cpus))
@@ -179,7 +189,7 @@ class _Crew:
         verdict = self._verdict(role, returncode)
         if verdict.action is Action.START_AGAIN:
             log.error("%s died: %s. %s", role, describe(returncode), verdict.meaning)
-            self._restarts_left -= 1
+            self._restarts_left[role] -= 1
             self._start_one(role)
             return
         if verdict.exit_code is ExitCode.OK:
@@ -192,8 +202,8 @@ class _Crew:
         self._end_with_risk |= verdict.action is Action.FLATTEN
 
     def _verdict(self, role: str, returncode: int) -> Verdict:
-        useful = not self._stopping and (RISK in self._living or RISK not in self._roles)
-        left = self._restarts_left if useful else 0
+        guarded = role == RISK or RISK in self._living or RISK not in self._roles
+        left = self._restarts_left[role] if guarded and not self._stopping else 0
         if role in self._hung:
             self._hung.remove(role)
             return on_hang(role, restarts_left=left)

@@ -4,12 +4,14 @@
               any other death        risk closes every position ("stale_feed"), and the run ends
     strategy  failed, not loadable   stop in order: risk closes every position
               any other death        carry on: no new entries, risk guards what is open (I5)
-    risk      any death              stop at once: nobody guards what is open
+    risk      killed, hung           another one takes the ledger and the ring up where they are,
+                                     recovery.restarts_max times
+              any other death        stop at once: nobody guards what is open
     recorder  any death              carry on: ticks are not recorded any more
 
-Who hangs is killed and then counts as dead. Only a feed of live ticks is started again: it holds
-nothing that its ring does not. A strategy would come back without what it knew, and risk is where
-the orders are; for them the run's exit code says whether starting again helps (I6).
+Who hangs is killed and then counts as dead. A feed of live ticks is started again, for it holds
+nothing that its ring does not; and risk, for the ledger has all that it knew (I6). A strategy
+would come back without what it knew; for it the run's exit code says whether starting again helps.
 """
 
 from __future__ import annotations
@@ -52,7 +54,10 @@ class _Policy:
 
 
 _ENDED_WELL = _Policy(Action.CARRY_ON, "it ended as it should")
-_REPLACED = _Policy(Action.START_AGAIN, "Starting another one; risk guards the open positions")
+_REPLACED = {
+    "feed": _Policy(Action.START_AGAIN, "Starting another one; risk guards the open positions"),
+    "risk": _Policy(Action.START_AGAIN, "Starting another one; it takes the open positions over"),
+}
 _STALE = _Policy(Action.FLATTEN, "Risk closes every position and the run ends")
 _GUARDED = _Policy(Action.CARRY_ON, "No new entries; risk guards the open positions by its rules")
 _GIVEN_UP = _Policy(Action.STOP_IN_ORDER, "Risk closes every position and the run ends")
@@ -73,7 +78,8 @@ _ON_CODE = {
     ("strategy", ExitCode.STRATEGY_FAILED): _GIVEN_UP,
     ("strategy", ExitCode.BAD_STRATEGY): _GIVEN_UP,
 }
-_RESTARTED = {("feed", ExitCode.CHILD_DIED)}  # it named no reason why another one should fail too
+_RESTARTED = {(role, ExitCode.CHILD_DIED) for role in _REPLACED}  # it named no reason why another
+# one should fail too
 _CODE_OF_HANG = {
     "feed": ExitCode.CHILD_DIED,
     "strategy": ExitCode.STRATEGY_FAILED,  # on_tick never returned
@@ -95,7 +101,7 @@ def on_death(
         return _verdict(_ENDED_WELL, ExitCode.OK)
     code = named(returncode) or ExitCode.CHILD_DIED
     if restarts_left > 0 and (role, code) in _RESTARTED:
-        return _verdict(_REPLACED, ExitCode.OK)
+        return _verdict(_REPLACED[role], ExitCode.OK)
     special = (role, code)
     return _verdict(_ON_CODE[special] if special in _ON_CODE else _ON_DEATH[role], code)
 
@@ -104,7 +110,7 @@ def on_hang(role: str, *, restarts_left: int = 0) -> Verdict:
     """Return what follows when ``role`` missed its heartbeats and was killed for it."""
     code = _CODE_OF_HANG[role]
     if restarts_left > 0 and (role, code) in _RESTARTED:
-        return _verdict(_REPLACED, ExitCode.OK)
+        return _verdict(_REPLACED[role], ExitCode.OK)
     return _verdict(_ON_DEATH[role], code)
 
 

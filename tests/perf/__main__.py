@@ -16,13 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.perf import backtest, replay, ring, wire
+from tests.perf import backtest, receive, replay, ring, wire
 from tests.perf.machine import Disturbance, describe_machine
 from tests.perf.results import Result, lines, repeated
 
 # Each takes the number of runs; the header of its file says what its numbers mean.
 BENCHMARKS: dict[str, Callable[..., Result]] = {
     "backtest": repeated(backtest.measure),
+    "receive": repeated(receive.measure),
     "replay": repeated(replay.measure),
     "ring": ring.measure,
     "wire": wire.measure,

@@ -3,6 +3,7 @@
 scripts/stress chaos --rounds 1000 --seed 7     kills and stops on one ring
 scripts/stress wakes --handoffs 10_000_000      wake-ups between two processes that park
 scripts/stress throughput --json out.json       the offered rate climbs until something gives way
+scripts/stress kills --kills 1000               risk dies with open orders; the broker misbehaves
 scripts/stress soak --hours 4                   the whole pipeline, broken now and then
 scripts/stress fuzz --seed 7                     10 million bent frames of both brokers
 """
@@ -12,12 +13,13 @@ from __future__ import annotations
 import argparse
 from types import ModuleType
 
-from tests.stress import chaos, fuzz, soak, throughput, wakes
+from tests.stress import chaos, fuzz, kills, soak, throughput, wakes
 
 COMMANDS: dict[str, ModuleType] = {  # each has add_arguments() and main()
     "chaos": chaos,
     "wakes": wakes,
     "throughput": throughput,
+    "kills": kills,
     "soak": soak,
     "fuzz": fuzz,
 }

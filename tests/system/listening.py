@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from base64 import b64encode
@@ -50,6 +51,24 @@ class Peer:
     def send(self, data: bytes, opcode: int = Opcode.BINARY) -> None:
         self.raw.sendall(ABNF(1, 0, 0, 0, opcode, 0, data).format())
 
+    def hear(self) -> str:
+        """Return the next text that comes."""
+        head = self._exactly(2)
+        length = head[1] & 0x7F
+        if length == 126:
+            length = int.from_bytes(self._exactly(2), "big")
+        mask, data = self._exactly(4), self._exactly(length)
+        return bytes(byte ^ mask[i % 4] for i, byte in enumerate(data)).decode()
+
+    def _exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part = self.raw.recv(count - len(data))
+            if not part:
+                raise ConnectionResetError
+            data += part
+        return data
+
     def hang_up(self) -> None:
         """Say nothing more; what was sent arrives."""
         self.raw.shutdown(socket.SHUT_WR)
@@ -70,12 +89,13 @@ Script = Callable[[Peer], None]
 class Listener:
     """Plays one of ``scripts`` to each connection in turn, the last of them to all that follow."""
 
-    def __init__(self, *scripts: Script) -> None:
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
         self._scripts = scripts
+        self._tls = tls
         self._peers: list[socket.socket] = []
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
-        self.url = f"ws://127.0.0.1:{self.port}/"
+        self.url = f"{'wss' if tls else 'ws'}://127.0.0.1:{self.port}/"
         self.accepted = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -91,9 +111,10 @@ class Listener:
             self.accepted += 1
             threading.Thread(target=self._play, args=(script, raw), daemon=True).start()
 
-    @staticmethod
-    def _play(script: Script, raw: socket.socket) -> None:
+    def _play(self, script: Script, raw: socket.socket) -> None:
         try:
+            if self._tls is not None:
+                raw = self._tls.wrap_socket(raw, server_side=True)
             script(Peer(raw))
         except (ConnectionError, OSError):
             pass  # the other side left, or the test is over

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pipeline import Signal, Strategy, Tick
+from pipeline.records import Gap
 from pipeline.settings import StrategySettings
 
 
@@ -30,6 +31,27 @@ class WritesDownSlowly(WritesDown):
     def on_tick(self, tick: Tick) -> None:
         time.sleep(0.001)
         super().on_tick(tick)
+
+
+class HoldsAndWritesDown(Strategy):
+    """Writes every tick and every gap down, and buys the first instrument whenever it has none."""
+
+    def __init__(self, settings: StrategySettings) -> None:
+        self._file = Path(str(settings.parameters["file"])).open("w", buffering=1 << 16)  # noqa: SIM115
+        self._asked_at = 0
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        self._file.write(f"tick,{tick.seq},{tick.instrument_index},{tick.day_volume}\n")
+        if tick.instrument_index or not self.position.is_flat or tick.seq < self._asked_at + 100:
+            return None
+        self._asked_at = tick.seq
+        return Signal.buy("flat")
+
+    def on_gap(self, gap: Gap) -> None:
+        self._file.write(f"gap,{gap.reason},{gap.lost},{','.join(map(str, gap.instruments))}\n")
+
+    def __del__(self) -> None:
+        self._file.close()
 
 
 class BuysOnce(Strategy):

@@ -182,7 +182,9 @@ def test_the_simulator_gone_in_mid_day_costs_no_trade_and_no_restart(
     code, output = finish(trading)
     assert code == ExitCode.OK, output
     assert output.count("connection lost") == 1
-    assert tickpipe.trades()[0]["exit_reason"] == "stale_feed"
+    parameters, trades = tickpipe.results_file()
+    assert trades[0]["exit_reason"] == "stale_feed"
+    assert parameters["Gaps"].startswith("1, together ")
 
 
 @pytest.mark.parametrize(

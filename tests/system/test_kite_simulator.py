@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import websocket
+from aiohttp import ClientSession, web
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
@@ -20,6 +22,9 @@ from pipeline.errors import AuthRefused
 from pipeline.feed.connection import Connection
 from pipeline.feed.sharing import Share
 from pipeline.settings import SIMULATOR_SECRETS, FeedSettings, Secrets
+from pipeline.simulator.exchange import Exchange
+from pipeline.simulator.kite import KiteDialect
+from pipeline.simulator.report import Report
 from pipeline.testing import make_instrument, make_ticks
 from tests.system.listening import receive_until
 from tests.system.simulating import SECONDS_MAX, Simulate, Simulator, Simulators, receive
@@ -146,6 +151,29 @@ def test_a_heartbeat_comes_while_there_is_nothing_else(simulate: Simulate) -> No
         pass
     assert len(ticks_of(data)) == 1
     assert receive(client) == (BINARY, b"\0")
+
+
+def test_an_order_postback_is_told_to_every_client() -> None:
+    postback = '{"type":"order","data":{"order_id":"1"}}'
+
+    async def hear_it_twice() -> list[str]:
+        ticks = day(10)
+        report = Report([row.symbol for row in INSTRUMENTS])
+        exchange = Exchange(ticks, KiteDialect(ticks, INSTRUMENTS), report, speed=None)
+        runner = web.AppRunner(exchange.app)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+            async with ClientSession() as session:
+                login = login_query(SIMULATOR_SECRETS)
+                clients = [await session.ws_connect(url, params=login) for _ in range(2)]
+                await exchange.tell(postback)
+                return [await client.receive_str(timeout=SECONDS_MAX) for client in clients]
+        finally:
+            await runner.cleanup()
+
+    assert asyncio.run(hear_it_twice()) == [postback] * 2
 
 
 # The feed's connection -----------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.settings import Instrument
+from pipeline.simulator.script import Script
 from pipeline.testing import make_instrument, make_ticks
 from tests import peers
 from tests.system.simulating import Simulator, Simulators
@@ -80,6 +81,44 @@ def test_kiteticker_gets_every_tick(simulators: Simulators, tmp_path: Path, mode
         assert times == day["ts_event_ns"].tolist()
         best = [tick["depth"]["sell"][0]["price"] for tick in ticks]
         assert best == (day["ask_e4"] / 10_000).tolist()
+
+
+def test_kiteticker_gets_every_tick_over_a_broken_connection_and_hears_of_orders(
+    simulators: Simulators, tmp_path: Path
+) -> None:
+    skip_without(peers.kite_ticker)
+    tokens = [58_963 << 8 | 2, 58_964 << 8 | 2, 58_965 << 8 | 2]
+    day, order = make_day(), {"order_id": "1", "status": "COMPLETE"}
+    postback = json.dumps({"type": "order", "data": order})
+    faults = [{"kind": "text", "tick": 100, "text": postback}, {"kind": "fin", "tick": 301}]
+    simulator: Simulator = simulators(make_instruments(*tokens))(
+        day, broker="kite", faults=Script.model_validate({"faults": faults})
+    )
+    rows = run_peer(tmp_path, "kite", simulator.port, "full", *tokens)
+    assert [row["order"] for row in rows if "order" in row] == [order]
+    first, last = (row["closed"] for row in rows if "closed" in row)
+    assert first[0] != 1000
+    assert last == [1000, "end of recording"]
+    ticks = [row for row in rows if "mode" in row]
+    volumes = {(tick["instrument_token"], tick["volume_traded"]): tick for tick in ticks}
+    assert [tick["last_price"] for tick in volumes.values()] == (day["price_e4"] / 10_000).tolist()
+    again = [tick["mode"] for tick in ticks[300:-300]]  # the snapshots after it came back
+    assert again[:3] == ["quote"] * 3
+    assert again[3:] == ["full"] * len(again[3:])
+    assert {tick["mode"] for tick in ticks[-300:]} == {"full"}
+
+
+def test_smartwebsocketv2_gets_every_tick_over_a_broken_connection(
+    simulators: Simulators, tmp_path: Path
+) -> None:
+    skip_without(peers.smart_web_socket)
+    tokens = [58_963, 58_964, 58_965]
+    script = Script.model_validate({"faults": [{"kind": "fin", "tick": 301}]})
+    simulator: Simulator = simulators(make_instruments(*tokens))(make_day(), faults=script)
+    packets = run_peer(tmp_path, "smart", simulator.port, 2, COUNT + 3, *tokens)
+    sequences = [packet["sequence_number"] for packet in packets]
+    again = [298, 299, 300]  # the newest of each once more, in the order of the tokens
+    assert sequences == [*range(1, 301), *again, *range(301, COUNT + 1)]
 
 
 @pytest.mark.parametrize("mode", [1, 2, 3])

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
+import subprocess
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from websocket import ABNF
 
 from pipeline.brokers.kite import wire
 from pipeline.brokers.kite.session import KiteSession
@@ -39,8 +43,8 @@ Listen = Callable[..., Listener]
 def listen() -> Iterator[Listen]:
     opened: list[Listener] = []
 
-    def start(*scripts: Script) -> Listener:
-        opened.append(Listener(*scripts))
+    def start(*scripts: Script, tls: ssl.SSLContext | None = None) -> Listener:
+        opened.append(Listener(*scripts, tls=tls))
         return opened[-1]
 
     yield start
@@ -212,6 +216,24 @@ def test_bytes_without_ticks_are_a_stall_and_cured_by_opening_anew(
         assert "though bytes came" in caplog.text
 
 
+def test_a_stall_that_opening_anew_does_not_cure_is_one_alarm(
+    listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    def heartbeats_only(peer: Peer) -> None:
+        peer.upgrade()
+        while True:
+            peer.send(b"\0")
+            time.sleep(0.01)
+
+    listener = listen(*[heartbeats_only] * 3, serve)
+    quick = {"stalled_seconds_max": 0.15, "healthy_seconds": 0.01}
+    with closing(connect(listener.url, **quick)) as connection:
+        ticks = receive_until(connection, lambda: bool(lines(caplog, "connected again")))
+        assert len(ticks) == 1
+        assert connection.outages == 3
+        assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
+
+
 def test_what_is_missing_when_the_feed_stops_is_a_gap_too(listen: Listen) -> None:
     with closing(connect(listen(drop, Peer.wait_until_gone).url)) as connection:
         receive_until(connection, lambda: connection.outages == 1)
@@ -308,6 +330,75 @@ def test_too_many_connections_are_waited_for_as_long_as_the_server_asks(listen: 
         receive_until(connection, lambda: connection._connecting.outage.failures == 1)
         wait_ns = connection._connecting.outage.retry_at_ns - time.monotonic_ns()
         assert 400 * 10**9 < wait_ns <= 500 * 10**9
+
+
+# Receiving -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a certificate of this machine's address, with its key."""
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject]
+    made = subprocess.run([*command, "-keyout", "-"], capture_output=True, check=True, text=True)
+    path.write_text(made.stdout)
+    return path
+
+
+@pytest.mark.parametrize("receive", ["block", "poll"])
+@pytest.mark.parametrize("frame_count", [1, 3_000])
+def test_every_frame_comes_over_tls_and_without_in_both_ways_of_receiving(
+    listen: Listen,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    receive: str,
+    frame_count: int,
+) -> None:
+    prices = [100 + n / 20 for n in range(frame_count)]
+    sent = [wire.frame(wire.encode("full", make_ticks([p]), Tokens(INSTRUMENTS))) for p in prices]
+
+    def flood(peer: Peer) -> None:
+        peer.upgrade()
+        for frame in sent:
+            peer.send(frame)
+        peer.send(b"still there?", Opcode.PING)
+        peer.wait_until_gone()
+
+    monkeypatch.setenv("WEBSOCKET_CLIENT_CA_BUNDLE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    for tls in (None, context):
+        listener = listen(flood, tls=tls)
+        with closing(connect(listener.url, receive=receive)) as connection:
+            found: list[int] = []
+            while len(found) < frame_count:
+                found += connection.receive(256)["price_e4"].tolist()
+            assert found == [round(price * 10_000) for price in prices]
+            assert connection.outages == 0
+
+
+def test_nothing_is_kept_of_a_frame_that_went_through(listen: Listen) -> None:
+    thousand = bytes(ABNF(1, 0, 0, 0, Opcode.BINARY, 0, TICK).format()) * 1_000
+
+    def flood(peer: Peer) -> None:
+        peer.upgrade()
+        while True:
+            peer.raw.sendall(thousand)
+
+    with closing(connect(listen(flood).url)) as connection:
+
+        def carry(count: int) -> int:
+            while count > 0:
+                count -= len(connection.receive(256))
+            return tracemalloc.get_traced_memory()[0]
+
+        tracemalloc.start()
+        try:
+            before = carry(5_000)
+            assert carry(20_000) - before < 20_000
+        finally:
+            tracemalloc.stop()
 
 
 # Stopping ------------------------------------------------------------------------------------

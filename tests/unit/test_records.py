@@ -54,7 +54,7 @@ def fields(record: np.dtype[np.void]) -> list[tuple[str, np.dtype[Any], int]]:
         (DEPTH, 256),
         (SIGNAL, 176),
         (POSITION, 48),
-        (HEARTBEAT, 200 + 7 * 48),
+        (HEARTBEAT, 208 + 7 * 48),
         (positions_dtype(1), 24 + 48),
         (positions_dtype(3), 24 + 3 * 48),
     ],

@@ -22,11 +22,11 @@ from pipeline.brokers.contract import Received
 from pipeline.brokers.kite.tokens import Tokens
 from pipeline.brokers.kite.wire import WHOLE_ROW, decode, whole
 from pipeline.brokers.notices import notice_of
-from pipeline.errors import SettingsError, explain
 from pipeline.records import TICK, TICK_WITH_DEPTH
 from pipeline.settings import FeedSettings, Instrument, Secrets
 
 TOKENS_PER_MESSAGE_MAX = 200
+CONNECTIONS_MAX = 3
 TOKENS_PER_CONNECTION_MAX = 3_000
 HEARTBEAT_BYTES = 1
 
@@ -61,16 +61,9 @@ class KiteSession:
         *,
         depth: bool = False,
     ) -> None:
-        """Raises SettingsError for more instruments than one connection carries, or a token that
-        is not one of Kite's. With ``depth`` the rows are TICK_WITH_DEPTH."""
-        if len(instruments) > TOKENS_PER_CONNECTION_MAX:
-            raise SettingsError(
-                explain(
-                    f"{len(instruments)} instruments are configured",
-                    rule=f"one Kite connection carries {TOKENS_PER_CONNECTION_MAX} tokens",
-                    cure="remove some [[instruments]] or divide them between two runs",
-                )
-            )
+        """Raises SettingsError for a token that is not one of Kite's. With ``depth`` the rows are
+        TICK_WITH_DEPTH."""
+        assert len(instruments) <= TOKENS_PER_CONNECTION_MAX, "one connection carries no more"
         self.address = self.url = feed.url
         self.log_in(secrets)
         self._mode = feed.mode

@@ -24,11 +24,11 @@ from pipeline.brokers.smartapi.wire import (
     decode,
     instrument_key,
 )
-from pipeline.errors import SettingsError, explain
 from pipeline.records import TICK, TICK_WITH_DEPTH
 from pipeline.settings import FeedSettings, Instrument, Secrets
 
 TOKENS_PER_MESSAGE_MAX = 200
+CONNECTIONS_MAX = 3
 TOKENS_PER_CONNECTION_MAX = 1_000
 PING_SECONDS_MAX = 10.0
 
@@ -54,16 +54,8 @@ class SmartApiSession:
         *,
         depth: bool = False,
     ) -> None:
-        """Raises SettingsError for more instruments than one connection carries. With ``depth``
-        the rows are TICK_WITH_DEPTH."""
-        if len(instruments) > TOKENS_PER_CONNECTION_MAX:
-            raise SettingsError(
-                explain(
-                    f"{len(instruments)} instruments are configured",
-                    rule=f"one SmartAPI connection carries {TOKENS_PER_CONNECTION_MAX} tokens",
-                    cure="remove some [[instruments]] or divide them between two runs",
-                )
-            )
+        """With ``depth`` the rows are TICK_WITH_DEPTH."""
+        assert len(instruments) <= TOKENS_PER_CONNECTION_MAX, "one connection carries no more"
         self.url = self.address = feed.url
         self.headers: tuple[str, ...] = ()
         self.log_in(secrets)

@@ -279,9 +279,9 @@ class Book:
             stamp=now,
         )
         times_sent = self.ledger.times_sent()
-        with Ledger.open(results / "ledger_guide.sqlite") as kept, kept.transaction():
+        with Ledger.open(results / "ledger_guide.sqlite") as kept:
             for order, _ in self.ledger.orders():
-                kept.order_sent(order)
+                kept.put(order)
                 kept.handed_over(order.order_id, times_sent[order.order_id])
 
 

@@ -42,7 +42,7 @@ _FORK = multiprocessing.get_context("fork")
 class Frames:
     """A source of ticks that come in frames at their intended times, from the first look on."""
 
-    duplicates = refused = skipped = outages = connected = silent = 0
+    duplicates = refused = skipped = outages = connected = silent = missing_since_ns = 0
     ended_gaps: list[NDArray[np.void]] = []  # noqa: RUF012 - it has none
 
     def __init__(self, ticks: NDArray[np.void], rate: int) -> None:
@@ -124,7 +124,7 @@ def _run(mode: str, rate: int, ticks: NDArray[np.void], folder: Path) -> None:
             'risk.when_lapped="oldest"',
         ],
     )
-    feed.open_source = lambda _settings, _ring: Frames(ticks, rate)  # forked with us
+    feed.open_source = lambda *_: Frames(ticks, rate)  # forked with us
     progress = _Progress()
     code = supervise(settings, logs=ChildLogs(io.StringIO()), on_turn=progress.look)
     (folder / "progress.json").write_text(json.dumps(progress.figures()))

@@ -119,11 +119,6 @@ def test_three_thousand_instruments_go_in_messages_of_200() -> None:
     assert in_full == [["full", batch] for batch in subscribed]
 
 
-def test_more_instruments_than_a_connection_carries_are_refused() -> None:
-    with pytest.raises(SettingsError, match=r"3001 instruments are configured\n.*3000 tokens"):
-        make_session(3_001)
-
-
 def test_another_brokers_token_is_refused() -> None:
     with pytest.raises(SettingsError, match="token 58963 is no instrument_token of NFO"):
         KiteSession(make_feed(), [make_instrument(token="58963")], SECRETS)

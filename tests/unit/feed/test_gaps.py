@@ -23,9 +23,11 @@ def test_a_gap_of_all_ends_with_the_first_tick_which_is_marked() -> None:
     gaps = OpenGaps(1, 10, 5)
     gaps.begin(GapReason.DISCONNECTED, 400, after_seq=70)
     assert gaps
+    assert gaps.since_ns == 400
     rows = ticks(12, 11)
     (ended,) = gaps.end(rows, 75, AHEAD_NS)
     assert not gaps
+    assert gaps.since_ns == 0
     assert rows["flags"].tolist() == [AFTER_GAP, 0]
     assert (ended["after_seq"], ended["next_seq"], ended["connection"]) == (70, 76, 1)
     assert (ended["began_ns"], ended["ended_ns"]) == (400, 900)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 from pipeline.brokers.recorded.files import write_ticks
 from pipeline.errors import TickpipeError
 from pipeline.records import IST
-from pipeline.risk.files import DATA, read_rulebook, rulebook_for, start_notices
+from pipeline.risk.files import DATA, read_rulebook, rulebook_for, session_days, start_notices
 from pipeline.risk.rulebook import NO_RULES
 from pipeline.risk.starting import check_start
 from tests.money import CALENDAR, GATES, at, guide, tick, tick_array
@@ -93,3 +93,25 @@ def test_without_ticks_today_is_checked() -> None:
 def test_a_recording_is_not_read_where_no_data_is_needed(tmp_path: Path) -> None:
     recorded = ('feed.broker="recorded"', f'feed.recording="{tmp_path / "none.csv"}"')
     assert start_notices(guide(GATES, *recorded)) == []
+
+
+def test_ticks_are_expected_at_any_time_with_the_gates_off() -> None:
+    assert session_days(guide()) is None
+
+
+def test_without_the_calendar_every_day_has_the_hours_of_the_settings() -> None:
+    settings = guide(GATES)
+    days = session_days(settings)
+    assert days is not None
+    usual = (settings.session.start, settings.session.end)
+    assert days(date(2026, 11, 26)) == days(date(2026, 12, 25)) == usual
+
+
+def test_with_the_calendar_a_holiday_has_none_and_an_unknown_day_those_of_the_settings() -> None:
+    settings = guide(*CALENDAR)
+    days = session_days(settings)
+    assert days is not None
+    assert days(date(2026, 12, 25)) is None
+    assert days(date(2026, 11, 28)) is None
+    assert days(date(2026, 11, 26)) == (time(9, 15), time(15, 40))
+    assert days(date(2041, 1, 2)) == (settings.session.start, settings.session.end)

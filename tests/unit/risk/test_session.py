@@ -7,10 +7,11 @@ from decimal import Decimal
 
 import pytest
 
-from pipeline.brokers.contract import Order, Side
+from pipeline.brokers.contract import Order, OrderState, OrderUpdate, Side
 from pipeline.records import Action, ExitKind
 from pipeline.risk.files import read_rulebook
 from pipeline.risk.limits import Code, Refusal
+from pipeline.risk.restoring import restore
 from pipeline.risk.session import RiskSession
 from tests.money import (
     CALENDAR,
@@ -437,7 +438,7 @@ def test_a_session_restored_from_the_ledger_goes_on_as_if_nothing_had_happened(
     whole, first, second = (Trading(guide()) for _ in range(3))
     play(whole, day)
     play(first, day[:killed_after])
-    second.session.restore(first.ledger.orders())
+    restore(second.session, first.ledger.history())
     assert second.session.statistics()._replace(signals=0, equity_e4=0) == (
         first.session.statistics()._replace(signals=0, equity_e4=0)
     )
@@ -450,10 +451,13 @@ def test_an_order_without_a_fill_keeps_its_number_taken_after_a_restart() -> Non
     died = Trading(guide(), silent=True)
     died.buy(1, 100)
     session = RiskSession(guide())
-    session.restore(died.ledger.orders())
+    restore(session, died.ledger.history())
     assert session.is_flat
     session.on_tick(tick(1, 100))
-    (order,) = orders_of(session.on_signal(signal(1), 0))
+    assert refused(session.on_signal(signal(1), 0)) is Code.POSITION_OPEN, "it may be filled yet"
+    gone = OrderUpdate(order_id="251001N0001E0", state=OrderState.NEVER_ARRIVED)
+    session.on_update(gone)
+    (order,) = orders_of(session.on_signal(signal(2), 0))
     assert order.order_id == "251001N0002E0"
 
 
@@ -461,7 +465,7 @@ def test_a_restored_position_can_be_flattened_before_the_first_tick() -> None:
     died = Trading(guide())
     died.buy(1, 100)
     session = RiskSession(guide())
-    session.restore(died.ledger.orders())
+    restore(session, died.ledger.history())
     (order,) = session.flatten("reconcile")
     assert (order.price_e4, order.order_id) == (e4_of(100), "251001N0001X1")
     assert session.book.cash < Decimal(3_000)

@@ -8,8 +8,10 @@ import pytest
 
 from pipeline.brokers.contract import Side
 from pipeline.records import Action
+from pipeline.risk.history import Event
 from pipeline.risk.limits import Code
 from pipeline.risk.mandate import Mandate, TradingState
+from pipeline.risk.restoring import restore
 from pipeline.settings import Settings
 from tests.money import (
     HOURS,
@@ -111,7 +113,7 @@ def test_what_was_asked_for_stands_in_the_ledger() -> None:
     trading.session.resume("looked at it")
     trading.desk.write_events()
     asked = ["HALTED kill_switch", "REDUCING later", "ACTIVE looked at it"]
-    assert trading.ledger.events() == [("state", text, at("10:00:00")) for text in asked]
+    assert trading.ledger.events() == [Event("state", text, at("10:00:00")) for text in asked]
     assert Mandate.after(asked) == trading.session.mandate
 
 
@@ -127,7 +129,7 @@ def test_a_daily_loss_closes_everything_and_halts() -> None:
     assert trading.exits == [("daily_loss", 13 * LOT)]
     assert trading.session.mandate == Mandate(TradingState.HALTED, "daily_loss")
     trading.desk.write_events()
-    assert [text for _, text, _ in trading.ledger.events()] == ["HALTED daily_loss"]
+    assert [event.text for event in trading.ledger.events()] == ["HALTED daily_loss"]
     trading.buy(4, 95)
     assert refused(trading) == [Code.DAILY_LOSS]
 
@@ -238,7 +240,7 @@ def test_orders_of_a_session_that_died_count_too() -> None:
     died.buy(1, 100)
     died.tick(2, 85)
     trading = Trading(settings)
-    trading.session.restore(died.ledger.orders())
+    restore(trading.session, died.ledger.history())
     trading.buy(3, 85)
     assert refused(trading) == [Code.RATE_LIMIT_EXCEEDED]
 

@@ -208,6 +208,47 @@ def test_spinners_on_one_physical_core_are_noted() -> None:
     )
 
 
+# A feed that polls ---------------------------------------------------------------------------
+
+
+def polling_feed(mode: str = "poll", spin: str = "auto", **pins: Any) -> Settings:
+    settings = wanted(mode, spin, **pins)
+    feed = settings.feed.model_copy(update={"receive": "poll"})
+    return settings.model_copy(update={"feed": feed})
+
+
+@pytest.mark.parametrize(
+    ("mode", "count", "expected"),
+    [
+        ("poll", 4, {"feed": "bare", "strategy": "bare", "risk": "bare"}),
+        ("poll", 3, YIELDING),
+        ("callback", 2, YIELDING | {"feed": "bare"}),
+        ("callback", 1, YIELDING),
+    ],
+)
+def test_a_feed_that_polls_is_one_spinner_more(
+    mode: str, count: int, expected: dict[str, str]
+) -> None:
+    assert spins(plan(cores(count), polling_feed(mode))) == expected
+
+
+def test_a_feed_that_polls_on_few_cpus_yields_or_is_refused_with_the_numbers() -> None:
+    assert plan(cores(3), polling_feed()).notes == (
+        "strategy, risk and feed yield between polls: 3 spinners need 4 CPUs, this run has 3",
+    )
+    assert plan(cores(1), polling_feed("callback")).notes == (
+        "feed yields between polls: 1 spinner needs 2 CPUs, this run has 1",
+    )
+    with pytest.raises(SettingsError, match="3 spinners need 4 CPUs, this run has 3"):
+        plan(cores(3), polling_feed(spin="bare"))
+
+
+def test_a_feed_that_polls_on_the_cpu_of_another_is_refused() -> None:
+    pins = {"feed": [1], "risk": [1]}
+    with pytest.raises(SettingsError, match=r"feed on \[1\] has no CPU that no other"):
+        plan(cores(4), polling_feed("callback", "bare", **pins))
+
+
 # Every machine -------------------------------------------------------------------------------
 
 

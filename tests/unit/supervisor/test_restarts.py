@@ -104,7 +104,19 @@ def test_a_feed_that_said_why_it_ended_is_not_started_again(returncode: int) -> 
     assert on_death("feed", returncode, restarts_left=1).action is Action.FLATTEN
 
 
-@pytest.mark.parametrize("role", ["strategy", "risk"])
-def test_nobody_else_is_started_again(role: str) -> None:
-    assert on_death(role, KILLED, restarts_left=1) == on_death(role, KILLED)
-    assert on_hang(role, restarts_left=1) == on_hang(role)
+@pytest.mark.parametrize(
+    "verdict", [on_death("risk", KILLED, restarts_left=1), on_hang("risk", restarts_left=1)]
+)
+def test_a_risk_that_was_killed_or_hung_is_started_again(verdict: Verdict) -> None:
+    assert verdict.action is Action.START_AGAIN
+    assert verdict.exit_code is ExitCode.OK
+    assert "takes the open positions over" in verdict.meaning
+
+
+def test_a_risk_that_said_why_it_ended_is_not_started_again() -> None:
+    assert on_death("risk", 1, restarts_left=1).action is Action.STOP_AT_ONCE
+
+
+def test_a_strategy_is_not_started_again() -> None:
+    assert on_death("strategy", KILLED, restarts_left=1) == on_death("strategy", KILLED)
+    assert on_hang("strategy", restarts_left=1) == on_hang("strategy")

@@ -1,0 +1,30 @@
+"""The ticks that a reader which died did not come to, for the one that goes on in its slot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.channels.readers import ReaderSlot
+from pipeline.channels.ring import RingReader
+from pipeline.records import TICK, WhenLapped
+
+READ_MAX = 4_096  # ticks copied at once
+
+
+def read_again(path: Path, place: ReaderSlot, after_seq: int, up_to: int) -> NDArray[np.void]:
+    """Return a copy of the ticks behind ``after_seq`` up to ``up_to``, as far as the ring at
+    ``path`` still has them; ``place`` is the slot of the reader that goes on at ``up_to``."""
+    reader = RingReader(path, TICK, place, WhenLapped.OLDEST)
+    try:
+        reader.cursor = min(after_seq, up_to)
+        rows = [np.zeros(0, TICK)]
+        while reader.cursor < up_to:
+            rows.append(reader.read(READ_MAX, up_to))
+    finally:
+        reader.close()
+        place.cursor = up_to
+    place.count_loss(0, 0)  # what the other one lost is not ours
+    return np.concatenate(rows)

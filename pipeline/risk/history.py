@@ -1,0 +1,69 @@
+"""What a session is rebuilt from: the records of a ledger, in the order in which they were made.
+
+Beside orders and fills: where an order stood from then on, what the exits of a position remember,
+what the account held that is not ours, and what a person should know. Nothing else is needed, so
+starting is recovering: a session that takes the history stands where the one before it stood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.brokers.contract import Fill, Order, OrderState
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """When an order was handed to the gateway (CLOCK_MONOTONIC)."""
+
+    order_id: str
+    ts_sent_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Where an order stood from then on; the counts are totals."""
+
+    order_id: str
+    state: OrderState
+    filled: int  # shares
+    turnover_e4: int
+    broker_id: str
+    text: str  # what the broker said, or what was strange
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the exits of an open position remember; the last one of a position counts."""
+
+    position_id: int
+    instrument: int
+    quantity: int  # shares held; long > 0
+    entry_e4: int
+    low_e4: int  # extremes since entry
+    high_e4: int
+    targets_reached: int
+    tick_seq: int  # the last tick in it
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Shares of a symbol in the account that were never ours, at the first look of the day."""
+
+    symbol: str
+    product: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a person should know."""
+
+    kind: str
+    text: str
+    ts_ns: int  # epoch
+
+
+Record = Order | Sent | Change | Fill | Mark | Outside | Event
+
+START = "start"  # an event: from here on seqs are those of another run

@@ -1,0 +1,265 @@
+"""A day of faults in a minute: whatever breaks, every tick is on the ring or within a known gap.
+
+The simulator plays at full speed, breaks by a script, and reports what it delivered. A strategy
+that always holds a position writes down what reached it. Both are compared at the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.settings import SIMULATOR_SECRETS, load_settings
+from pipeline.settings.secrets import LOGINS
+from pipeline.simulator.faults import AnyFault, HalfFrame
+from pipeline.simulator.report import Report, Way
+from pipeline.simulator.script import Script
+from pipeline.testing import make_ticks
+from tests.system.conftest import GUIDE, Tickpipe, finish, for_kite
+from tests.system.simulating import Simulators
+from tests.system.test_stopping import HERE, HOLD
+
+pytestmark = pytest.mark.system
+
+APART = 300  # ticks between two faults
+SILENT_SECONDS_MAX = 2.0  # of the feed, before risk closes the position
+SECOND = """
+[[instruments]]
+symbol = "OTHER-OPTION"
+exchange = "NFO"
+token = "58964"
+product_type = "INTRADAY"
+lot_size = 75
+tick_size = 0.05
+"""
+OUTAGES: list[dict[str, Any]] = [
+    {"kind": "reset"},
+    {"kind": "fin", "missed": 7},
+    {"kind": "close", "code": 1001},
+    {"kind": "half_frame", "bytes": 1, "lost": True},
+    {"kind": "noise"},
+    {"kind": "stall", "missed": 30},
+    {"kind": "http", "status": 401, "attempts": 2},
+    {"kind": "close", "code": 1011},
+    {"kind": "heartbeats"},
+    {"kind": "unreachable", "seconds": 0.1, "missed": 25},
+    {"kind": "reset", "missed": 1},
+    {"kind": "http", "status": 500, "attempts": 3},
+    {"kind": "close", "code": 1008},
+    {"kind": "expiry", "token": "another-token", "missed": 12},
+    {"kind": "half_frame", "bytes": 60, "seconds": 0.05, "lost": True},
+    {"kind": "close", "code": 1000, "reason": "not the end"},
+    {"kind": "fin"},
+    {"kind": "unreachable", "seconds": 2 * SILENT_SECONDS_MAX, "missed": 50},
+    {"kind": "noise", "hex": "0a0b0c"},
+    {"kind": "http", "status": 429, "attempts": 1, "missed": 9},
+    {"kind": "reset"},
+    {"kind": "close", "code": 1013},
+    {"kind": "stall"},
+    {"kind": "http", "status": 403, "attempts": 1},
+    {"kind": "reset", "missed": 40},
+    {"kind": "fin"},
+    {"kind": "heartbeats", "missed": 20},
+    {"kind": "close", "code": 4000},
+    {"kind": "http", "status": 503, "attempts": 1},
+    {"kind": "reset"},
+]
+HITCHES: list[dict[str, Any]] = [  # the connection lives through these
+    {"kind": "drip", "frames": 5, "bytes": 9, "seconds": 0.001},
+    {"kind": "text"},
+    {"kind": "half_frame", "bytes": 30, "seconds": 0.05},
+    {"kind": "binary"},
+    {"kind": "silent", "symbol": "OTHER-OPTION", "ticks": 50},
+    {"kind": "text", "text": '{"type":"order","data":{"order_id":"1","status":"COMPLETE"}}'},
+    {"kind": "drip", "frames": 1, "bytes": 1, "seconds": 0.0},
+]
+DISORDER: list[dict[str, Any]] = [  # told by SmartAPI's sequence; Kite has none
+    {"kind": "repeat", "ticks": 20},
+    {"kind": "reverse", "ticks": 6},
+]
+TOKENS = {"smartapi": "jwt", "kite": "access_token"}
+HITCH_KINDS = {fault["kind"] for fault in HITCHES + DISORDER}
+QUICK = {
+    "feed.credentials": '"file"',
+    "feed.mode": '"full"',
+    "feed.silence_seconds_max": 1.0,
+    "feed.stalled_seconds_max": 0.5,
+    "feed.reconnect_delay_seconds": 0.002,
+    "feed.healthy_seconds": 0.05,
+    "risk.silent_feed_seconds_max": SILENT_SECONDS_MAX,
+    "channels.ring_capacity": 65_536,
+}
+
+
+def script_for(broker: str) -> Script:
+    """Return all faults, spread evenly over the day."""
+    hitches = HITCHES + (DISORDER if broker == "smartapi" else [])
+    rounds = itertools.zip_longest(OUTAGES, hitches)
+    faults = [fault for pair in rounds for fault in pair if fault is not None]
+    placed = [{"tick": n * APART} | fault for n, fault in enumerate(faults, 1)]
+    return Script.model_validate({"faults": placed})
+
+
+def make_day(count: int) -> NDArray[np.void]:
+    """Return ticks of two instruments in turn, each known by its day volume."""
+    ticks = make_ticks([100 + n % 7 / 20 for n in range(count)])
+    ticks["instrument"] = np.arange(count) % 2
+    ticks["bid_e4"], ticks["ask_e4"] = ticks["price_e4"] - 500, ticks["price_e4"] + 500
+    return ticks
+
+
+def write_secrets(path: Path, broker: str, **renewed: str) -> None:
+    values = {name: getattr(SIMULATOR_SECRETS, name).get_secret_value() for name in LOGINS[broker]}
+    beside = path.with_suffix(".part")
+    beside.touch(mode=0o600)
+    beside.write_text(
+        "".join(f'{name} = "{value}"\n' for name, value in (values | renewed).items())
+    )
+    beside.replace(path)
+
+
+class Tape:
+    """What the strategy wrote down, by instrument: numbers of ticks, and where the gaps were."""
+
+    def __init__(self, path: Path, day: NDArray[np.void]) -> None:
+        numbers = {
+            (int(row["instrument"]), int(row["day_volume"])): place + 1
+            for place, row in enumerate(day)
+        }
+        self.ticks: dict[int, list[int]] = {0: [], 1: []}
+        self.gaps: dict[int, set[int]] = {0: set(), 1: set()}  # before which of its ticks
+        self.seqs: list[int] = []
+        self.reasons: list[str] = []
+        for line in path.read_text().splitlines():
+            kind, *values = line.split(",")
+            if kind == "tick":
+                seq, instrument, volume = map(int, values)
+                self.seqs.append(seq)
+                self.ticks[instrument].append(numbers[instrument, volume])
+            else:
+                self.reasons.append(values[0])
+                for instrument in map(int, values[2:]):
+                    self.gaps[instrument].add(len(self.ticks[instrument]))
+
+    def has(self, instrument: int, number: int) -> bool:
+        ticks = self.ticks[instrument]
+        place = bisect_left(ticks, number)
+        return place < len(ticks) and ticks[place] == number
+
+    def is_in_gap(self, instrument: int, number: int) -> bool:
+        """Whether the strategy was told of a gap where tick ``number`` would have been."""
+        return bisect_left(self.ticks[instrument], number) in self.gaps[instrument]
+
+    def has_gap_at(self, number: int) -> bool:
+        """Whether there was a gap between the last tick before ``number`` and what came then.
+
+        What comes first is the newest tick of each instrument, ``number`` - 2 at the earliest.
+        """
+        ticks = self.ticks[0]
+        bounds = ([0, *ticks][place : place + 2] for place in self.gaps[0])
+        return any(found[0] < number <= found[-1] + 2 for found in bounds if len(found) == 2)
+
+
+def is_silent(script: Script, report: Report, number: int) -> bool:
+    """Whether tick ``number`` is of an instrument that a fault kept silent."""
+    for fault, struck in zip(script.faults, report.faults, strict=True):
+        if fault.kind == "silent" and 0 <= number - struck.tick < fault.ticks:
+            return number % 2 == 0
+    return False
+
+
+def breaks(fault: AnyFault) -> bool:
+    return fault.lost if isinstance(fault, HalfFrame) else fault.kind not in HITCH_KINDS
+
+
+def assert_every_fault_broke_a_connection(script: Script, report: Report, tape: Tape) -> None:
+    assert [fault.kind for fault in report.faults] == [fault.kind for fault in script.faults]
+    assert all(fault.connections for fault in report.faults)
+    broken = [
+        struck for fault, struck in zip(script.faults, report.faults, strict=True) if breaks(fault)
+    ]
+    assert len(broken) == len(OUTAGES) < len(report.connections)
+    assert [fault for fault in broken if not tape.has_gap_at(fault.tick)] == []
+
+
+def assert_nothing_came_twice_or_out_of_order(tape: Tape) -> None:
+    assert tape.seqs == list(range(1, len(tape.seqs) + 1))
+    for numbers in tape.ticks.values():
+        assert all(before < after for before, after in itertools.pairwise(numbers))
+
+
+def assert_every_tick_is_on_the_ring_or_in_a_gap(
+    script: Script, report: Report, tape: Tape, count: int
+) -> None:
+    deliveries = report.deliveries()
+    late = set(deliveries["tick"][deliveries["way"] == Way.LATE].tolist())
+    lost = [
+        number
+        for number in range(1, count + 1)
+        if not tape.has((number - 1) % 2, number)
+        and number not in late
+        and not is_silent(script, report, number)
+    ]
+    assert [number for number in lost if not tape.is_in_gap((number - 1) % 2, number)] == []
+    for row in deliveries[np.isin(deliveries["tick"], lost)]:  # what was read is on the ring
+        assert row["frame"] > report.connections[row["connection"] - 1].proven, row
+
+
+def assert_subscriptions_and_modes_were_restored(report: Report) -> None:
+    full = dict.fromkeys(report.symbols, "full")
+    broken = {number for fault in report.faults for number in fault.connections}
+    for connection in report.connections:
+        assert connection.modes == full or connection.number not in broken, connection
+
+
+@pytest.mark.parametrize("broker", ["smartapi", "kite"])
+def test_every_tick_of_a_day_of_faults_is_on_the_ring_or_in_a_gap(
+    tickpipe: Tickpipe, simulators: Simulators, tmp_path: Path, broker: str
+) -> None:
+    script = script_for(broker)
+    day = make_day(APART * (len(script.faults) + 1))
+    config, secrets, tape_file = (tmp_path / n for n in ("day.toml", "secrets.toml", "tape.csv"))
+    text = GUIDE.read_text() + SECOND
+    config.write_text(for_kite(text) if broker == "kite" else text)
+    simulator = simulators(load_settings(config).instruments)(
+        day, broker=broker, faults=script, every_tick=True, heartbeat_seconds=0.1, keep=True
+    )
+    write_secrets(secrets, broker)
+    chosen = QUICK | {
+        "feed.url": f'"{simulator.url}"',
+        "feed.secrets_file": f'"{secrets}"',
+        "strategy.use": f'"{HERE / "strategies.py"}:HoldsAndWritesDown"',
+        "strategy.parameters.file": f'"{tape_file}"',
+    }
+    options = [part for name, value in chosen.items() for part in ("--set", f"{name}={value}")]
+    run = tickpipe.trade("run", "--config", config, *HOLD, *options)
+    report = simulator.report
+    tickpipe.wait_for(lambda: is_refused_after_expiry(report), "a login with the old token")
+    write_secrets(secrets, broker, **{TOKENS[broker]: "another-token"})
+    code, output = finish(run)
+    print(output)
+    print(*report.faults, *report.connections, sep="\n")
+    assert code == 0
+    tape = Tape(tape_file, day)
+    assert_every_fault_broke_a_connection(script, report, tape)
+    assert_nothing_came_twice_or_out_of_order(tape)
+    assert_every_tick_is_on_the_ring_or_in_a_gap(script, report, tape, len(day))
+    assert_subscriptions_and_modes_were_restored(report)
+    parameters, trades = tickpipe.results_file()
+    assert parameters["Ticks"] == str(len(tape.seqs))
+    assert parameters["Ticks Lost"] == "risk 0, strategy 0"
+    # The position of the long outage was closed by the rule, and another one was opened.
+    reasons = [trade["exit_reason"] for trade in trades]
+    assert "stale_feed" in reasons[:-1]
+    assert reasons[-1] != "stale_feed"
+
+
+def is_refused_after_expiry(report: Report) -> bool:
+    expired = [fault.struck_ns for fault in list(report.faults) if fault.kind == "expiry"]
+    return any(refusal.refused_ns > min(expired) for refusal in list(report.refusals) if expired)
