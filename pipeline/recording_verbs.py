@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
-from pipeline.brokers.recorded.parquet import (
+from pipeline.brokers.recorded.journal import journal_parts
+from pipeline.brokers.recorded.recording import (
+    day_of,
     gaps_of,
     is_recording,
-    journal_parts,
     read_recording,
     symbols_of,
     write_recording,
@@ -123,7 +124,7 @@ def _say_what_is_missing(path: Path) -> None:
     gaps = gaps_of(path)
     seconds = float((gaps["ended_epoch_ns"] - gaps["began_epoch_ns"]).sum()) / 1e9
     console.print(f"gaps: {len(gaps)}, {seconds:,.1f} s in all")
-    if path.is_dir() and journal_parts(path):
+    if path.is_dir() and journal_parts(day_of(path)):
         console.print(
             "a recorder writes here now, or was killed: what it had not written is missing",
             soft_wrap=True,

@@ -28,7 +28,7 @@ from pipeline import recording_verbs
 from pipeline.backtest import backtest as run_backtest
 from pipeline.brokers.files import complete_instruments
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
-from pipeline.brokers.recorded.parquet import arrow
+from pipeline.brokers.recorded.journal import check_ready
 from pipeline.channels import NATIVE_MISSING, choose
 from pipeline.channels.inspection import ReaderReport, inspect
 from pipeline.channels.line import FEED, RECORDER, Watch
@@ -148,7 +148,6 @@ def record(options: argparse.Namespace) -> ExitCode:
     settings = _settings(options, given)
     if settings.recorder.directory is None:
         settings = _settings(options, ['recorder.directory="recordings"'])
-    arrow()  # a package that is missing is told before anything starts
     return _watched(settings, roles=(FEED, RECORDER))
 
 
@@ -160,8 +159,6 @@ def _supervise(settings: Settings, ticks: NDArray[np.void] | None = None) -> Exi
     """Run the pipeline with its display and print the summary; ``ticks`` are those of a file."""
     load_strategy(settings.strategy)  # its mistakes are told before anything starts
     _check_days(settings, ticks)
-    if settings.recorder.directory is not None:
-        arrow()
     return _watched(settings, ticks)
 
 
@@ -170,6 +167,8 @@ def _watched(
     ticks: NDArray[np.void] | None = None,
     roles: Collection[str] | None = None,
 ) -> ExitCode:
+    if settings.recorder.directory is not None:
+        check_ready(settings.recorder.directory)
     choose(settings.channels.implementation)  # likewise
     if settings.feed.broker != "recorded":
         load_secrets(settings.feed, os.environ)

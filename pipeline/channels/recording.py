@@ -1,41 +1,87 @@
-"""The recorder's end of a run: it reads everything, and nobody waits for it or wakes it."""
+"""The recorder's end of a run: it reads everything, and nobody waits for it or wakes it.
+
+No reader slot of the run is its own, so nothing that it does or fails to do reaches the feed.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.channels.gaps import GAPS, GapReader
+from pipeline.channels import Implementation
+from pipeline.channels.depths import DEPTHS
+from pipeline.channels.gaps import GAPS
 from pipeline.channels.line import FEED, RECORDER, TICKS, _Line
+from pipeline.channels.readers import private_slot
 from pipeline.channels.rundir import wait_for_owner
-from pipeline.records import TICK, WhenLapped
+from pipeline.records import DEPTH, GAP, TICK, WhenLapped
 from pipeline.settings import Settings
 
 
-class RecorderLine(_Line):
-    """The end of the recorder.
+class Tape:
+    """A ring that is read from its beginning, and what of it was not seen."""
 
-    It never parks on its bell, so that it costs the feed no wake-up; it looks now and then.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        ring = wait_for_owner(settings.run_directory, TICKS, FEED)
-        super().__init__(settings, RECORDER)
-        self._place = self._places[RECORDER]
-        self.ticks = self._channels.RingReader(ring, TICK, self._place, WhenLapped.OLDEST)
-        self.gaps = GapReader(wait_for_owner(self.directory, GAPS, FEED), self._channels)
-        self._place.take()
+    def __init__(self, path: Path, slot: np.dtype[np.void], channels: Implementation) -> None:
+        self._place = private_slot(RECORDER)
+        self._ring = channels.RingReader(path, slot, self._place, WhenLapped.OLDEST)
+        self._missed = 0
+        if self._ring.epoch == 1:
+            self._ring.cursor = 0  # what was overwritten by now is counted with the first read
+        else:
+            self._missed = self._ring.cursor  # before this recorder came, in a ring that is gone
 
     def read(self, limit: int) -> NDArray[np.void]:
-        """Return the next TICK rows, possibly none; go on in the ring of the next feed."""
-        rows = self.ticks.read(limit)
-        if not len(rows) and self.ticks.superseded and self.ticks.follow() is not None:
-            rows = self.ticks.read(limit)
-        self.ticks.commit()
+        """Return the next records, possibly none; go on in the ring of the next feed."""
+        rows = self._ring.read(limit)
+        if not len(rows) and self._ring.superseded and self._ring.follow() is not None:
+            rows = self._ring.read(limit)
         return rows
 
+    @property
+    def seen(self) -> int:
+        """The last seq that was read or lost: what was read and ``lost`` together."""
+        return self._ring.cursor
+
+    @property
+    def published(self) -> int:
+        return self._ring.published
+
+    @property
+    def lost(self) -> int:
+        return self._missed + self._ring.lost
+
+    @property
+    def lapped(self) -> int:
+        return self._ring.lapped
+
+    @property
+    def ended(self) -> bool:
+        return self._ring.ended
+
+    def check_whole(self) -> None:
+        self._ring.check_whole()
+
     def close(self) -> None:
-        self._place.declare_gone()
-        self.gaps.close()
-        self.ticks.close()
+        self._ring.close()
+        self._place.close()
+
+
+class RecorderLine(_Line):
+    """The end of the recorder."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, RECORDER)
+        self.ticks = self._tape(TICKS, TICK)
+        self.gaps = self._tape(GAPS, GAP)
+        self.depths = self._tape(DEPTHS, DEPTH) if settings.strategy.depth else None
+
+    def _tape(self, name: str, slot: np.dtype[np.void]) -> Tape:
+        return Tape(wait_for_owner(self.directory, name, FEED), slot, self._channels)
+
+    def close(self) -> None:
+        for tape in (self.ticks, self.gaps, self.depths):
+            if tape is not None:
+                tape.close()
         super().close()

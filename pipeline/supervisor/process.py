@@ -91,7 +91,7 @@ def supervise(
 
 
 def _reader_names(roles: Collection[str]) -> tuple[str, ...]:
-    return (*READER_NAMES, *(role for role in (RECORDER, ADAPTER) if role in roles))
+    return (*READER_NAMES, ADAPTER) if ADAPTER in roles else READER_NAMES
 
 
 def roles_of(settings: Settings) -> tuple[str, ...]:
@@ -122,6 +122,7 @@ class _Crew:
             FEED: settings.feed_restarts_max,
             RISK: settings.risk_restarts_max,
             STRATEGY: 0,
+            RECORDER: 0,
         }
         self._looked_ns = self._patient_from_ns = monotonic_ns()
         self._code = ExitCode.OK
