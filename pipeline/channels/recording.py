@@ -14,6 +14,7 @@ from pipeline.channels import Implementation
 from pipeline.channels.depths import DEPTHS
 from pipeline.channels.gaps import GAPS
 from pipeline.channels.line import FEED, RECORDER, TICKS, _Line
+from pipeline.channels.missed import read_again
 from pipeline.channels.readers import private_slot
 from pipeline.channels.rundir import wait_for_owner
 from pipeline.records import DEPTH, GAP, TICK, WhenLapped
@@ -26,14 +27,16 @@ class Tape:
     def __init__(self, path: Path, slot: np.dtype[np.void], channels: Implementation) -> None:
         self._place = private_slot(RECORDER)
         self._ring = channels.RingReader(path, slot, self._place, WhenLapped.OLDEST)
-        self._missed = 0
-        if self._ring.epoch == 1:
-            self._ring.cursor = 0  # what was overwritten by now is counted with the first read
-        else:
-            self._missed = self._ring.cursor  # before this recorder came, in a ring that is gone
+        self._before = np.zeros(0, slot)
+        if self._ring.epoch == 1:  # else its beginning was in a ring that is gone
+            self._before = read_again(path, self._place, 0, self._ring.cursor, slot)
+        self._missed = self._ring.cursor - len(self._before)
 
     def read(self, limit: int) -> NDArray[np.void]:
         """Return the next records, possibly none; go on in the ring of the next feed."""
+        if len(self._before):
+            rows, self._before = self._before, self._before[:0]
+            return rows
         rows = self._ring.read(limit)
         if not len(rows) and self._ring.superseded and self._ring.follow() is not None:
             rows = self._ring.read(limit)

@@ -70,6 +70,7 @@ def _meaning(counts: Counts) -> str:
     at = datetime.fromtimestamp(counts["written_ns"] // 1_000_000_000, IST)
     return (
         f"a recorder was cut short: of run {counts['run']}, up to seq {ticks['published']} "
-        f"{ticks['recorded']} ticks are recorded and {ticks['lost']} lost ({at:%Y-%m-%d %H:%M:%S}); "
-        f"what came after, {counts['flush_seconds_max']:g} s or more, is missing"
+        f"{ticks['recorded']} ticks are recorded and {ticks['lost']} lost "
+        f"({at:%Y-%m-%d %H:%M:%S}); what came after, {counts['flush_seconds_max']:g} s or more, "
+        f"is missing"
     )

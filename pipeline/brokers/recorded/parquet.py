@@ -39,6 +39,13 @@ RECORDED_TICK = np.dtype(
     ]
 )
 _OF_LEVELS = [name for name in DEPTH.names or () if DEPTH[name].shape == (LEVELS,)]
+
+
+def _flat(name: str) -> list[str]:
+    """Return the columns of a field of five levels, best first: bid_e4_1 to bid_e4_5."""
+    return [f"{name}_{level}" for level in range(1, LEVELS + 1)]
+
+
 RECORDED_DEPTH = np.dtype(
     [
         *_HEAD,
@@ -85,8 +92,8 @@ def recorded(kind: str, rows: Rows, recording_ns: int, ahead_ns: int = 0) -> Row
             result[name] = rows[name]
     if kind == "depth":
         for name in _OF_LEVELS:
-            for level in range(LEVELS):
-                result[f"{name}_{level + 1}"] = rows[name][:, level]
+            for level, column in enumerate(_flat(name)):
+                result[column] = rows[name][:, level]
     if kind != "gaps":
         result["ts_recv_epoch_ns"] = rows["ts_recv_ns"] + ahead_ns
     result["recording_ns"] = recording_ns
