@@ -57,6 +57,7 @@ def test_the_numbers_never_change() -> None:
         "STRATEGY_FAILED": 10,
         "CHILD_DIED": 11,
         "CHANNEL_BROKEN": 12,
+        "RECORDING_FAILED": 14,
         "INTERRUPTED": 130,
     }
 
