@@ -16,7 +16,7 @@ from pipeline.channels.gaps import GAPS
 from pipeline.channels.line import FEED, RECORDER, TICKS, _Line
 from pipeline.channels.missed import read_again
 from pipeline.channels.readers import private_slot
-from pipeline.channels.rundir import wait_for_owner
+from pipeline.channels.rundir import wait_for
 from pipeline.records import DEPTH, GAP, TICK, WhenLapped
 from pipeline.settings import Settings
 
@@ -81,7 +81,9 @@ class RecorderLine(_Line):
         self.depths = self._tape(DEPTHS, DEPTH) if settings.strategy.depth else None
 
     def _tape(self, name: str, slot: np.dtype[np.void]) -> Tape:
-        return Tape(wait_for_owner(self.directory, name, FEED), slot, self._channels)
+        path = self.directory / name  # of a feed that has ended by now it will do too
+        wait_for(path.exists, f"{FEED} to create {path}")
+        return Tape(path, slot, self._channels)
 
     def close(self) -> None:
         for tape in (self.ticks, self.gaps, self.depths):

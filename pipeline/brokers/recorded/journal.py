@@ -150,7 +150,7 @@ def settle(day: Path, go_on: Callable[[], bool] = lambda: True) -> bool:
             _merge(settled_path(day, kind, about), kind, rows, about)
     for part in parts:
         part.unlink()
-    for left in [*day.glob(".*"), *day.glob("*/.*"), *(day / JOURNAL).iterdir()]:
+    for left in {*day.glob(".*"), *day.glob("*/.*"), *(day / JOURNAL).iterdir()}:
         left.unlink()  # what a killed writer had not renamed
     (day / JOURNAL).rmdir()
     return True

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.brokers.recorded.journal import JOURNAL, unsettled_days, write_journal
+from pipeline.brokers.recorded.journal import JOURNAL, LOCK, unsettled_days, write_journal
 from pipeline.brokers.recorded.parquet import recorded
 from pipeline.brokers.recorded.recording import read_recording, symbols_of
 from pipeline.channels.line import READER_NAMES, FeedLine, Watch
+from pipeline.channels.locks import lock_is_held
 from pipeline.channels.rundir import own_run
 from pipeline.errors import AlreadyRunning, RecordingFailed
 from pipeline.recorder import process
@@ -53,19 +54,29 @@ def make(tmp_path: Path) -> Make:
     return settings
 
 
+class Feeds:
+    """Opens feeds, and closes those that a test has not ended."""
+
+    def __init__(self, make: Make) -> None:
+        self._make = make
+        self._opened: list[FeedLine] = []
+
+    def start(self, *overrides: str) -> FeedLine:
+        self._opened.append(FeedLine(self._make(*overrides)))
+        return self._opened[-1]
+
+    def end_all(self) -> None:
+        while self._opened:
+            self._opened.pop().close()
+
+
 @pytest.fixture
-def feed(make: Make) -> Iterator[Callable[..., FeedLine]]:
+def feeds(make: Make) -> Iterator[Feeds]:
     """Own a run; return what opens its feed. None of its readers is there."""
-    opened: list[FeedLine] = []
-
-    def start(*overrides: str) -> FeedLine:
-        opened.append(FeedLine(make(*overrides)))
-        return opened[-1]
-
     with own_run(make().run_directory, READER_NAMES, print):
-        yield start
-        for line in opened:
-            line.close()
+        opened = Feeds(make)
+        yield opened
+        opened.end_all()
 
 
 def seqs_recorded(directory: Path) -> list[int]:
@@ -85,16 +96,16 @@ def parts(directory: Path) -> int:
 
 
 def test_a_recorder_that_comes_late_has_every_tick_that_the_ring_still_has(
-    make: Make, feed: Callable[..., FeedLine], processes: Processes, tmp_path: Path
+    make: Make, feeds: Feeds, processes: Processes, tmp_path: Path
 ) -> None:
-    line = feed("channels.ring_capacity=1024")
+    line = feeds.start("channels.ring_capacity=1024")
     line.ticks.publish(ticks(1, 600))
     line.ticks.publish(ticks(601, 600))
     recorder = processes.fork(lambda: int(process.run(make())))
     watch = Watch(make().run_directory)
     until(lambda: "recorder" in watch.latest() and watch.latest()["recorder"]["ticks"][0] > 0)
     line.ticks.publish(ticks(1201, 100))
-    line.ticks.close()
+    feeds.end_all()
     assert recorder.result() == 0
     assert seqs_recorded(tmp_path / "rec") == list(range(177, 1301))
     beat = watch.latest()["recorder"]
@@ -107,29 +118,29 @@ def test_a_recorder_that_comes_late_has_every_tick_that_the_ring_still_has(
     watch.close()
 
 
-def test_the_feed_waits_for_no_recorder(make: Make, feed: Callable[..., FeedLine]) -> None:
-    line = feed()
+def test_the_feed_waits_for_no_recorder(make: Make, feeds: Feeds) -> None:
+    line = feeds.start()
     line.ticks.publish(ticks(1, 10))
     assert line.unread == 0
     assert "recorder" not in [slot.name for slot in line._places.values()]
 
 
 def test_killed_twenty_times_it_leaves_a_prefix_without_holes(
-    make: Make, feed: Callable[..., FeedLine], processes: Processes, tmp_path: Path
+    make: Make, feeds: Feeds, processes: Processes, tmp_path: Path
 ) -> None:
     chance = random.Random(20)
-    line = feed()
-    settings = make("recorder.flush_ticks_max=50", "recorder.flush_seconds_max=0.02")
+    line = feeds.start()
+    settings = make("recorder.flush_ticks_max=200", "recorder.flush_seconds_max=0.05")
     published = 0
     watch = Watch(settings.run_directory)
     for _ in range(20):
-        before = {part.name for part in tmp_path.glob("rec/*/*/*.parquet")}
+        written = len(list(tmp_path.glob("rec/recording-*.json")))
         recorder = processes.fork(lambda: int(process.run(settings)))
         for _ in range(chance.randrange(1, 60)):
             line.ticks.publish(ticks(published + 1, 20))
             published += 20
         if chance.random() < 0.8:  # else perhaps before it has written anything
-            until(lambda: {p.name for p in tmp_path.glob("rec/*/*/*.parquet")} - before != set())
+            until(lambda: len(list(tmp_path.glob("rec/recording-*.json"))) > written)  # noqa: B023
         for _ in range(chance.randrange(1, 200)):
             line.ticks.publish(ticks(published + 1, 5))
             published += 5
@@ -138,7 +149,7 @@ def test_killed_twenty_times_it_leaves_a_prefix_without_holes(
             _assert_without_holes(tmp_path / "rec")
     last = processes.fork(lambda: int(process.run(settings)))
     until(lambda: counts_are_over(tmp_path / "rec"))
-    line.ticks.close()
+    feeds.end_all()
     assert last.result() == 0
     _assert_without_holes(tmp_path / "rec")
     assert unsettled_days(tmp_path / "rec") == []
@@ -166,44 +177,60 @@ def _assert_without_holes(directory: Path) -> None:
 
 def test_the_next_start_says_what_a_killed_one_may_have_missed(
     make: Make,
-    feed: Callable[..., FeedLine],
+    feeds: Feeds,
     processes: Processes,
     tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    line = feed()
+    line = feeds.start()
     settings = make("recorder.flush_ticks_max=100")
     recorder = processes.fork(lambda: int(process.run(settings)))
     line.ticks.publish(ticks(1, 150))
-    until(lambda: any((tmp_path / "rec").glob("recording-*.json")))
+    until(lambda: recorded_ticks(tmp_path / "rec") == 150)
     recorder.send(signal.SIGKILL)
-    line.ticks.close()
-    assert processes.fork(lambda: int(process.run(settings))).result() == 0
-    told = capfd.readouterr().err
-    assert "cut short" in told
-    assert "up to seq 150 150 ticks are recorded and 0 lost" in told
+    recorder.wait_for_death()
+    line.ticks.publish(ticks(151, 10))
+    until(lambda: not lock_is_held(tmp_path / "rec" / LOCK))
+    stop_soon = processes.fork(lambda: stop_when_recorded(tmp_path / "rec", 160, os.getppid()))
+    process.run(settings)
+    assert stop_soon.result() == 160
+    assert "cut short" in caplog.text
+    assert "up to seq 150 150 ticks are recorded and 0 lost" in caplog.text
+
+
+def stop_when_recorded(directory: Path, count: int, recorder_pid: int) -> int:
+    until(lambda: recorded_ticks(directory) == count)
+    os.kill(recorder_pid, signal.SIGTERM)
+    return recorded_ticks(directory)
+
+
+def recorded_ticks(directory: Path) -> int:
+    """Return what the newest recording says that it has on the disk."""
+    if not any(directory.glob("recording-*.json")):
+        return 0
+    return int(counts(directory)["counted"]["ticks"]["recorded"])  # type: ignore[index]
 
 
 def test_a_living_journal_is_read_and_left_alone(
-    make: Make, feed: Callable[..., FeedLine], processes: Processes, tmp_path: Path
+    make: Make, feeds: Feeds, processes: Processes, tmp_path: Path
 ) -> None:
-    line = feed()
+    line = feeds.start()
     settings = make("recorder.flush_ticks_max=100")
     recorder = processes.fork(lambda: int(process.run(settings)))
     line.ticks.publish(ticks(1, 150))
-    until(lambda: any((tmp_path / "rec").glob("recording-*.json")))
+    until(lambda: recorded_ticks(tmp_path / "rec") == 150)
     there = parts(tmp_path / "rec")
     assert len(read_recording(tmp_path / "rec" / FOLDER, settings.instruments)) == 150
     with pytest.raises(AlreadyRunning, match="records there"):
         process.run(settings)
     assert parts(tmp_path / "rec") == there
     recorder.assert_alive()
-    line.ticks.close()
+    feeds.end_all()
     assert recorder.result() == 0
 
 
 def test_a_damaged_part_of_yesterday_does_not_keep_today_from_being_recorded(
-    make: Make, feed: Callable[..., FeedLine], processes: Processes, tmp_path: Path
+    make: Make, feeds: Feeds, processes: Processes, tmp_path: Path
 ) -> None:
     settings = make()
     yesterday = ticks(1, 5)
@@ -212,9 +239,9 @@ def test_a_damaged_part_of_yesterday_does_not_keep_today_from_being_recorded(
     write_journal(tmp_path / "rec", "1-000001", "ticks", rows, settings.instruments)
     (part,) = (tmp_path / "rec").glob("*/journal/*.parquet")
     part.write_bytes(part.read_bytes()[:100])
-    line = feed()
+    line = feeds.start()
     line.ticks.publish(ticks(1, 50))
-    line.ticks.close()
+    feeds.end_all()
     assert processes.fork(lambda: int(process.run(settings))).result() == 0
     assert len(seqs_recorded(tmp_path / "rec")) == 50
     assert part.exists()
@@ -233,21 +260,24 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_ends_the_recorder_with_its_message_and_leaves_what_was_whole(
-    make: Make, feed: Callable[..., FeedLine], small_disk: Path, processes: Processes
+    make: Make, feeds: Feeds, small_disk: Path, processes: Processes
 ) -> None:
-    settings = make(f"recorder.directory='{small_disk}'", "recorder.flush_ticks_max=1000")
+    settings = make(f"recorder.directory='{small_disk}'", "recorder.flush_ticks_max=50")
 
     def record() -> str:
         with pytest.raises(RecordingFailed) as caught:
             process.run(settings)
         return str(caught.value)
 
-    line = feed()
+    line = feeds.start()
     recorder = processes.fork(record)
     published = 0
     while not recorder_ended(recorder.pid):
         line.ticks.publish(ticks(published + 1, 50))
         published += 50
+        until(
+            lambda: recorder_ended(recorder.pid) or recorded_ticks(small_disk) == published  # noqa: B023
+        )
     message = recorder.result()
     assert "No space left on device" in message
     assert "cure: make room" in message
