@@ -11,6 +11,7 @@ from pipeline import __version__, verbs
 from pipeline.errors import TickpipeError
 from pipeline.runtime.exit_codes import ExitCode, exit_code_of
 from pipeline.settings import Mode
+from pipeline.simulator.order_faults import KINDS
 from pipeline.simulator.process import DEFAULT_PORT
 from pipeline.simulator.script import describe_faults
 
@@ -97,6 +98,11 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     )
     run.add_argument(
         "role", nargs="?", choices=("feed", "strategy", "risk"), help="run only this process, here"
+    )
+    run.add_argument(
+        "--confirm-live",
+        metavar="WORDS",
+        help="with orders.live = true: the run's name or LIVE, in place of typing it",
     )
     _trading_options(run)
 
@@ -214,6 +220,13 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentPar
     )
     simulate.add_argument(
         "--faults", type=Path, metavar="FILE", help="fault script: what goes wrong, see below"
+    )
+    simulate.add_argument(
+        "--order-faults",
+        type=Path,
+        metavar="FILE",
+        help=f"fault script of orders: [[order_faults]] with order, from 1, and kind, one of "
+        f"{', '.join(KINDS)}",
     )
     simulate.add_argument(
         "--report", type=Path, metavar="FILE", help="JSON to write: what was delivered, broken"

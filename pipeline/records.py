@@ -105,7 +105,9 @@ class Gap(NamedTuple):
     ended_ns: int = 0
     instruments: range = range(0)  # whose ticks may be missing; indexes into settings.instruments
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """What the feed noticed, for people."""
         seconds = (self.ended_ns - self.began_ns) / 1e9
         whose = f"{len(self.instruments)} instrument(s) from {self.instruments.start}"
         return f"{self.reason} for {seconds:.1f} s: {whose}"

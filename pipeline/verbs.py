@@ -27,6 +27,7 @@ from rich.table import Table
 from pipeline import recording_verbs
 from pipeline.backtest import backtest as run_backtest
 from pipeline.brokers.files import complete_instruments
+from pipeline.brokers.orders import CONFIRMATION, order_login, refuse_unconfirmed
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.brokers.recorded.journal import check_ready
 from pipeline.channels import NATIVE_MISSING, choose
@@ -47,6 +48,7 @@ from pipeline.runtime.logs import ChildLogs, LineHandler, log_only_to
 from pipeline.runtime.stopping import leave_terminal_group
 from pipeline.settings import Settings, load_secrets, load_settings
 from pipeline.simulator.generator import generate_day
+from pipeline.simulator.order_faults import read_order_faults
 from pipeline.simulator.process import DIALECTS
 from pipeline.simulator.process import run as run_simulator
 from pipeline.simulator.script import read_script
@@ -74,6 +76,8 @@ def default_config() -> Path:
 
 def run(options: argparse.Namespace) -> ExitCode:
     settings = _settings(options)
+    if options.role in (None, "risk"):
+        _confirm_live(settings, options.confirm_live)
     if options.role is None:
         return _supervise(settings)
     _check_days(settings)
@@ -81,6 +85,22 @@ def run(options: argparse.Namespace) -> ExitCode:
     log_only_to(LineHandler(sys.stderr), options.role, settings.run.log_level)
     more = {"days": session_days(settings)} if options.role == "feed" else {}
     return boundary.guard(options.role, lambda: room.run(settings, **more))
+
+
+def _confirm_live(settings: Settings, typed: str | None) -> None:
+    """Have real orders confirmed by typed words; risk takes them from the environment."""
+    if not settings.orders.live:
+        return
+    if typed is not None:
+        os.environ[CONFIRMATION] = typed
+    elif CONFIRMATION not in os.environ and sys.stdin.isatty():
+        console.print(
+            f"REAL ORDERS: {settings.orders.gateway} at {settings.orders.url}. "
+            f"Type {settings.run.name} or LIVE to go on: ",
+            end="",
+        )
+        os.environ[CONFIRMATION] = sys.stdin.readline().strip()
+    refuse_unconfirmed(settings, os.environ)
 
 
 def replay(options: argparse.Namespace) -> ExitCode:
@@ -172,6 +192,8 @@ def _watched(
     choose(settings.channels.implementation)  # likewise
     if settings.feed.broker != "recorded":
         load_secrets(settings.feed, os.environ)
+    if settings.orders.gateway != "paper":
+        order_login(settings, os.environ)
     before = _result_files(settings)
     logs = ChildLogs(cast(TextIO, _Stderr()))
     log_only_to(logs.lines, "supervisor", settings.run.log_level)
@@ -280,6 +302,7 @@ def simulate(options: argparse.Namespace) -> ExitCode:
         port=options.port,
         speed=options.speed,
         faults=read_script(options.faults) if options.faults else None,
+        order_faults=read_order_faults(options.order_faults) if options.order_faults else None,
         report=options.report,
     )
 

@@ -61,6 +61,13 @@ def has_no_secrets(config: Config, folder: Path) -> None:
     LiveTrader(frozen_config=config | {"feed": {"broker": "smartapi"}}).start()
 
 
+def has_real_orders_unconfirmed(config: Config, folder: Path) -> None:
+    config["feed"] = {"broker": "kite", "mode": "full"}
+    config["channels"] = {"directory": str(folder / "shared")}
+    del config["run"]
+    LiveTrader(frozen_config=config | {"orders": {"gateway": "kite", "live": True}}).start()
+
+
 def dictionary_as_path(config: Config, folder: Path) -> None:
     LiveTrader(config)  # type: ignore[arg-type]
 
@@ -142,6 +149,10 @@ def stalls(config: Config, folder: Path) -> None:
 
 def has_a_silent_instrument(config: Config, folder: Path) -> None:
     receives_from(gets_no_ticks, folder, stalled_seconds_max=0.5, first_tick_seconds_max=0.1)
+
+
+def is_one_too_many(config: Config, folder: Path) -> None:
+    receives_from(lambda peer: peer.answer("429 Too Many Requests"), folder)
 
 
 def has_a_token_of_yesterday(config: Config, folder: Path) -> None:
@@ -245,6 +256,7 @@ CASES: list[Case] = [  # in the order of the page
     lacks_feed_and_gates,
     has_a_secret,
     has_no_secrets,
+    has_real_orders_unconfirmed,
     dictionary_as_path,
     names_itself,
     names_a_class_of_main,
@@ -255,6 +267,7 @@ CASES: list[Case] = [  # in the order of the page
     loses_the_connection,
     stalls,
     has_a_silent_instrument,
+    is_one_too_many,
     has_a_token_of_yesterday,
     has_a_strategy_that_fails,
     polls_too_early,
@@ -287,7 +300,7 @@ def test_the_message_is_what_is_said(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("API_KEY", "CLIENT_CODE", "JWT", "FEED_TOKEN"):
+    for name in ("API_KEY", "CLIENT_CODE", "JWT", "FEED_TOKEN", "CONFIRM_LIVE"):
         monkeypatch.delenv(f"TICKPIPE_{name}", raising=False)
     raised = ""
     with caplog.at_level(logging.ERROR, "trader"), caplog.at_level(logging.INFO, "feed"):

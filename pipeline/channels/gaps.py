@@ -1,7 +1,8 @@
 """The gaps that the feed noticed, beside the ticks: read when there is one, and free otherwise.
 
 The feed publishes a gap before the tick that ended it. So whoever has that tick, and looks at
-``ready`` then, has the gap too.
+``ready`` then, has the gap too. A feed makes this ring before that of the ticks: who follows to the
+next ring of ticks finds the next ring of gaps.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels import Implementation
+from pipeline.channels.layout import PUBLISHED
 from pipeline.channels.readers import private_slot
 from pipeline.records import GAP, Gap, GapReason, WhenLapped
 
@@ -25,17 +27,23 @@ class GapReader:
     def __init__(self, path: Path, channels: Implementation) -> None:
         self._slot = private_slot("gaps")
         self._ring = channels.RingReader(path, GAP, self._slot, WhenLapped.OLDEST)
+        self._note()
+
+    def _note(self) -> None:
+        self._words, self._cursor = self._ring.words, self._ring.cursor
 
     @property
     def ready(self) -> bool:
-        """True when ``take`` is worth while."""
-        return self._ring.ready
+        """True when there is a gap to ``take``. It is one load, as it is asked for every tick; the
+        ring of the next feed is found by ``take`` alone."""
+        return self._words[PUBLISHED] != self._cursor
 
     def take(self) -> NDArray[np.void]:
         """Return the GAP rows since the last call, those of the next feed too."""
         rows = self._ring.read(GAPS_CAPACITY)
         if not len(rows) and self._ring.superseded and self._ring.follow() is not None:
             rows = self._ring.read(GAPS_CAPACITY)
+        self._note()
         return rows
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ from pipeline.channels.rundir import (
     wait_for,
     wait_for_owner,
 )
-from pipeline.channels.waiting import SPIN_SLICE_NS, Bell, Callback, Waiting, Words
+from pipeline.channels.waiting import Callback, Waiting, Words, wait_of
 from pipeline.records import (
     CLOSE_REQUEST,
     DEPTH,
@@ -133,13 +133,13 @@ class FeedLine(_Line):
         self._last = self._places[ADAPTER if alone else RISK]
         self._everybody = self._readers.bells(*self._places)
         listeners = [name for name in self._places if not (self.lockstep and name == RISK)]
+        self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
         self.ticks = self._channels.RingWriter(
             self.directory / TICKS,
             TICK,
             settings.channels.ring_capacity,
             self._readers.bells(*listeners),
         )
-        self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
         self._depths: RingWriter | None = None
         if settings.strategy.depth:
             self._depths = self._channels.RingWriter(
@@ -247,15 +247,6 @@ class _ReaderLine(_Line):
         super().close()
 
 
-def _wait_of(settings: Settings, spin_bare: bool, bell: Bell) -> tuple[int, bool, Bell | None]:
-    """Return how long to spin, ns, whether to yield meanwhile, and what to park on then."""
-    if settings.waiting.mode is Mode.CALLBACK:
-        return 0, False, bell
-    if settings.waiting.mode is Mode.ADAPTIVE:
-        return settings.waiting.adaptive_spin_us * 1_000, True, bell
-    return SPIN_SLICE_NS, not spin_bare, None
-
-
 class StrategyLine(_ReaderLine):
     """The strategy's end."""
 
@@ -272,7 +263,7 @@ class StrategyLine(_ReaderLine):
             path = wait_for_owner(self.directory, DEPTHS, FEED)
             self.depths = DepthReader(path, self._channels)
         self._attach(settings.strategy.when_lapped)
-        self._wait = _wait_of(settings, spin_bare, self._bell)
+        self._wait = wait_of(settings, spin_bare, self._bell)
 
     @property
     def ready(self) -> bool:
@@ -330,7 +321,14 @@ class RiskLine(_ReaderLine):
         self._requests: CellReader | None = None
         self.requests_done = 0
         self.handled_before = self._place.cursor  # > 0: another risk of this run died
+        self._woken = False
+        self._own_bell = self._readers.bells(RISK)
         self._attach(settings.risk.when_lapped)
+
+    def wake(self) -> None:
+        """Have the next turn begin now; for threads of this process."""
+        self._woken = True
+        self._own_bell.ring()
 
     def _wait_for_signals(self) -> Path:
         """Wait for the queue; that of a strategy that died will do: what it wanted still counts."""
@@ -367,6 +365,7 @@ class RiskLine(_ReaderLine):
         return None
 
     def read(self, limit: int) -> NDArray[np.void]:
+        self._woken = False  # before the look that it asks for
         return self.ticks.read(limit, self._bound)
 
     def commit(self) -> None:
@@ -379,7 +378,7 @@ class RiskLine(_ReaderLine):
 
     @property
     def ready(self) -> bool:
-        if self.signals.waiting:
+        if self.signals.waiting or self._woken:
             return True
         if self._strategy.gone:  # then a closed ring is the end, and worth a look
             return self.ticks.ready

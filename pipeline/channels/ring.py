@@ -124,6 +124,11 @@ class RingReader:
         return self._words[PUBLISHED]
 
     @property
+    def words(self) -> memoryview:
+        """The words of the segment that is read. After ``follow`` they are others."""
+        return self._segment.words
+
+    @property
     def watched(self) -> Words:
         """The words that change when there is something to read, or the ring is closed or
         superseded. After ``follow`` they are others."""

@@ -29,6 +29,7 @@ from typing import Protocol
 from pipeline.channels.layout import PARKED_OFFSET, READER, SLOTS_OFFSET
 from pipeline.channels.segment import Segment
 from pipeline.errors import ChannelError, explain
+from pipeline.settings import Mode, Settings
 
 # u64 words that others write: a mapping and an offset each.
 Words = tuple[tuple[mmap, int], ...]
@@ -195,3 +196,12 @@ def refuse_parking_without_fence(machine: str) -> None:
                 cure='set waiting.mode = "poll", or install tickpipe where a C compiler is',
             )
         )
+
+
+def wait_of(settings: Settings, spin_bare: bool, bell: Bell) -> tuple[int, bool, Bell | None]:
+    """Return how long to spin, ns, whether to yield meanwhile, and what to park on then."""
+    if settings.waiting.mode is Mode.CALLBACK:
+        return 0, False, bell
+    if settings.waiting.mode is Mode.ADAPTIVE:
+        return settings.waiting.adaptive_spin_us * 1_000, True, bell
+    return SPIN_SLICE_NS, not spin_bare, None

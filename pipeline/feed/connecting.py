@@ -204,7 +204,7 @@ class Connecting:
         if pause_ns is None:
             raise self._feed_lost(why)
         what = f"cannot connect to {self._session.address}: {why}"
-        if self.outage.ever_connected or failure is Failure.LOGIN:
+        if self.outage.ever_connected or failure is not Failure.NETWORK:
             self._tell(what, opens_in_ns)
         else:
             failures, pause_s = self.outage.failures, pause_ns / 1e9

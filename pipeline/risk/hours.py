@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ def day_of(ts_event_ns: int) -> int:
     return (ts_event_ns + IST_OFFSET_NS) // DAY_NS
 
 
+@lru_cache(maxsize=4)
 def day_text(day: int) -> str:
     """Return ``day`` as yymmdd."""
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).strftime("%y%m%d")

@@ -7,7 +7,7 @@ queue keeps its order, so a late CLOSE can only mean the position held when it w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -62,8 +62,7 @@ class Refusal:
     signal_seq: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(NamedTuple):
     """What the checks look at besides the signal."""
 
     now_ns: int
@@ -89,7 +88,8 @@ class Size(NamedTuple):
     lot_size: int
     price_e4: int
     lot_value: Decimal  # ₹
-    pieces: list[int]  # shares of each order
+    freeze: int  # shares of the largest order
+    pieces: Sequence[int]  # shares of each order
 
 
 class Limits:
@@ -106,22 +106,22 @@ class Limits:
         self._collar_e4 = None if risk.collar_points is None else e4(risk.collar_points)
         self._ttl_ns = risk.signal_ttl_ms * 1_000_000
 
-    def refusal(self, signal: SignalRow, facts: Facts) -> Refusal | None:
-        """Return why ``signal`` must not become an order, or None."""
+    def judge(self, signal: SignalRow, facts: Facts) -> Refusal | Size | None:
+        """Return why ``signal`` must not become an order, or the size of an entry; else None."""
         is_entry = signal.action in _SIDES
-        for code, check in _ALL + (_ENTRY if is_entry else _CLOSE):
+        for code, check in _OF_ENTRY if is_entry else _OF_CLOSE:
             context = check(self, signal, facts)
             if context:
                 return Refusal(code, context, signal.seq)
-        return self._refusal_of_size(signal, facts) if is_entry else None
+        return self._judge_size(signal, facts) if is_entry else None
 
-    def _refusal_of_size(self, signal: SignalRow, facts: Facts) -> Refusal | None:
+    def _judge_size(self, signal: SignalRow, facts: Facts) -> Refusal | Size:
         size = self.size(signal, facts)
         for code, check in _SIZE:
             context = check(self, signal, facts, size)
             if context:
                 return Refusal(code, context, signal.seq)
-        return None
+        return size
 
     def knows(self, instrument: int) -> bool:
         return instrument < len(self._instruments)
@@ -139,7 +139,7 @@ class Limits:
         lots = max(0, int(spend // lot_value))
         freeze = self._freezes.of(signal.instrument, facts.event_ns)
         pieces = slices(lots * row.lot_size, row.lot_size, freeze)
-        return Size(lots, row.lot_size, price_e4, lot_value, pieces)
+        return Size(lots, row.lot_size, price_e4, lot_value, freeze, pieces)
 
     def _worst_e4(self, signal: SignalRow, price_e4: int) -> int:
         worst_e4 = price_e4 + self._slippage_e4
@@ -269,11 +269,10 @@ class Limits:
         return f"{money} lots={size.lots} lot_size={size.lot_size} price={plain_e4(size.price_e4)}"
 
     def _too_many_slices(self, signal: SignalRow, facts: Facts, size: Size) -> str:
-        freeze = self._freezes.of(signal.instrument, facts.event_ns)
-        shares, slices_count = sum(size.pieces), len(size.pieces)
-        if slices_count <= SLICES_MAX and max(size.pieces, default=0) <= freeze:
+        shares, count = sum(size.pieces), len(size.pieces)
+        if count <= SLICES_MAX and max(size.pieces, default=0) <= size.freeze:
             return ""
-        return f"quantity={shares} freeze={freeze} slices={slices_count} max={SLICES_MAX}"
+        return f"quantity={shares} freeze={size.freeze} slices={count} max={SLICES_MAX}"
 
     def _order_too_large(self, signal: SignalRow, facts: Facts, size: Size) -> str:
         most = self._risk.order_value_max
@@ -340,3 +339,6 @@ _SIZE: tuple[tuple[Code, _SizeCheck], ...] = (
     (Code.NOTIONAL_EXCEEDS_MAX, Limits._order_too_large),
     (Code.RATE_LIMIT_EXCEEDED, Limits._too_often),
 )
+
+_OF_ENTRY = _ALL + _ENTRY
+_OF_CLOSE = _ALL + _CLOSE

@@ -38,7 +38,7 @@ class Losses:
 
     def look(self, equity_e4: int, ts_event_ns: int) -> Breach | None:
         """Take the equity at an exchange time and return the limit that it reaches, if any."""
-        if day_of(ts_event_ns) != self._day:
+        if day_of(ts_event_ns) > self._day:  # a time that is absent, or behind, is no new day
             self._day, self._begin_e4 = day_of(ts_event_ns), equity_e4
         self._peak_e4 = max(self._peak_e4, equity_e4)
         self._equity_e4 = equity_e4

@@ -132,30 +132,28 @@ class Book:
         self.trade_count = 0
         self._instruments = instruments
         self._tariffs = tariffs
-        self._open: list[Position | None] = [None] * len(instruments)
+        self._open: dict[int, Position] = {}  # by instrument
         self._part_filled: dict[str, tuple[int, int]] = {}  # order id -> shares, turnover_e4
 
     def position(self, instrument: int) -> Position | None:
         """Return the open position in ``instrument``."""
-        return self._open[instrument]
-
-    @property
-    def by_instrument(self) -> Sequence[Position | None]:
-        """What is open, by index into settings.instruments."""
-        return self._open
+        return self._open.get(instrument)
 
     @property
     def held(self) -> list[int]:
         """Shares held by instrument; long > 0."""
-        return [0 if each is None else each.quantity for each in self._open]
+        shares = [0] * len(self._instruments)
+        for position in self.open_positions():
+            shares[position.instrument] = position.quantity
+        return shares
 
     def open_positions(self) -> list[Position]:
-        return [position for position in self._open if position is not None]
+        return list(self._open.values())
 
     @property
     def is_flat(self) -> bool:
         """True when nothing is held."""
-        return not any(self._open)
+        return not self._open
 
     @property
     def free_cash(self) -> Decimal:
@@ -164,12 +162,12 @@ class Book:
 
     def is_exit(self, order: Order) -> bool:
         """Tell whether a fill of ``order`` closes shares that are held."""
-        position = self._open[order.instrument]
+        position = self._open.get(order.instrument)
         return position is not None and position.side is not order.side
 
     def enter(self, order: Order, fill: Fill, delays: Delays) -> Position:
         """Book a fill that opens a position or adds to it."""
-        position = self._open[order.instrument]
+        position = self._open.get(order.instrument)
         if position is None:
             position = Position(
                 position_id=order.position_id,
@@ -192,14 +190,14 @@ class Book:
         ``low_e4`` and ``high_e4`` are the extreme prices from entry to this fill. Raises
         TickpipeError when more is filled than is held.
         """
-        position = self._open[order.instrument]
+        position = self._open.get(order.instrument)
         if position is None or fill.quantity > position.open:
             raise _filled_too_much(order, fill, position.open if position else 0)
         cost_e4, slippage_e4, entry_charges = position.take_share(fill.quantity)
         exit_charges = self._charge(order, fill)
         self._move_cash(order.side, fill, exit_charges)
         if not position.open:
-            self._open[order.instrument] = None
+            del self._open[order.instrument]
         self.trade_count += 1
         instrument = self._instruments[order.instrument]
         worst_e4, best_e4 = (low_e4, high_e4) if position.sign > 0 else (high_e4, low_e4)

@@ -7,6 +7,7 @@ it cannot explain ends it: it closes the position, exports the results and goes.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from time import monotonic_ns, sleep, time_ns
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpdate
+from pipeline.brokers.orders import BrokerGateway, open_gateway
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.gaps import gap_of
 from pipeline.channels.line import FEED, RISK, RiskLine, Watch
@@ -26,6 +28,7 @@ from pipeline.risk.desk import Desk
 from pipeline.risk.files import rulebook_for
 from pipeline.risk.history import START, Event
 from pipeline.risk.ledger import Ledger, ledger_path
+from pipeline.risk.numbering import is_exit_id
 from pipeline.risk.reasons import Reason
 from pipeline.risk.restoring import catch_up, restore
 from pipeline.risk.session import RiskSession
@@ -89,8 +92,8 @@ class _Shell:
         )
         self._handled = self._stages[Stage.FEED_TO_RISK]
         self._arrived = self._stages[Stage.SIGNAL_TO_RISK]
-        self._paper = PaperGateway.of(settings, self._session.quote, self._now_ns)
-        self._gateway = StampingGateway(self._paper, ledger, self._stages)
+        self._broker = self._open_gateway()
+        self._gateway = StampingGateway(self._broker, ledger, self._stages)
         self._desk = Desk(self._session, ledger, self._gateway, self._tell, monotonic_ns)
         self._watch = Watch(settings.run_directory)
         self._ticks = self._feed_restarts = self._gaps = self._gaps_ns = 0
@@ -106,6 +109,12 @@ class _Shell:
         self._recover()
         self._show_positions()
 
+    def _open_gateway(self) -> PaperGateway | BrokerGateway:
+        settings = self._settings
+        if settings.orders.gateway == "paper":
+            return PaperGateway.of(settings, self._session.quote, self._now_ns)
+        return open_gateway(settings, self._line.wake, is_exit_id, os.environ)
+
     def _now_ns(self) -> int:
         """Return the time by which orders are filled: in lockstep that of the tick."""
         return self._last_tick_ns if self._line.lockstep else monotonic_ns()
@@ -119,7 +128,9 @@ class _Shell:
         restored = restore(session, self._ledger.history(), monotonic_ns())
         for flight in session.flights.all:
             standing = flight.standing
-            self._paper.restore(flight.order, standing.state, standing.filled, standing.turnover_e4)
+            self._broker.restore(
+                flight.order, standing.state, standing.filled, standing.turnover_e4
+            )
         line.requests_done = _requests_done(self._ledger.events())
         missed = line.missed(restored.oldest)
         if line.handled_before:
@@ -178,7 +189,7 @@ class _Shell:
         self._gaps += len(gaps)
         self._gaps_ns += int((gaps["ended_ns"] - gaps["began_ns"]).sum())
         for gap in map(gap_of, gaps):
-            self._ledger.put(Event(GAP, str(gap), gap.ended_ns))
+            self._ledger.put(Event(GAP, gap.text, gap.ended_ns))
 
     def _hear(self) -> None:
         if self._session.awaits_fills:
@@ -276,8 +287,8 @@ class _Shell:
     def leave(self, reason: str, started: datetime) -> None:
         """Close what is open and export the results, once, whatever brought us here."""
         try:
-            if self._line.lockstep:
-                self._paper.hurry()  # its clock is the tick's, and stands still
+            if isinstance(self._broker, PaperGateway) and self._line.lockstep:
+                self._broker.hurry()  # its clock is the tick's, and stands still
                 self._desk.hear()
             self._desk.flatten(reason)
             self._wait_for_fills(reason)

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Fill, Order, OrderUpdate, Quote, Side
-from pipeline.records import PRICE_SCALE, Action, ExitKind, SignalRow, positions_dtype
+from pipeline.records import PRICE_SCALE, ExitKind, SignalRow, positions_dtype
 from pipeline.results.trades import Trade
 from pipeline.risk.drafting import NO_CAUSE, Cause, Decision, Drafting
 from pipeline.risk.exits import ExitWatch, exits_due
 from pipeline.risk.history import Event, Mark
 from pipeline.risk.in_flight import InFlight
-from pipeline.risk.limits import Facts, Limits, Refusal, side_of
+from pipeline.risk.limits import Facts, Limits, Refusal, Size, side_of
 from pipeline.risk.losses import Breach, CoolDown
 from pipeline.risk.mandate import STATE, Mandate, TradingState
 from pipeline.risk.numbering import Numbering
@@ -89,6 +89,7 @@ class RiskSession:
         self._last: list[TickRow] = [NO_TICK] * count
         self._watches = Watches(settings, rulebook)
         self._watch_of = self._watches.of
+        self._due_ns = self._watches.due_ns  # a copy: on_tick looks at it with every tick
         self._closed = [(0, int(ExitKind.NONE))] * count  # position id, kind of its last exit
         self._row_dtype = positions_dtype(count)
         self._as_of_signal = self._signals = self._refused = 0
@@ -99,7 +100,8 @@ class RiskSession:
         self.judged_seq = row[SEQ]
         instrument = row[INSTRUMENT]
         self._last[instrument] = row
-        if row[EVENT] >= self._watches.due_ns:
+        due_ns = self._due_ns
+        if due_ns is not None and row[EVENT] >= due_ns:
             return self._exits_of_all(row)
         watch = self._watch_of[instrument]
         if watch is None or watch.quiet_low_e4 <= row[PRICE] <= watch.quiet_high_e4:
@@ -119,11 +121,11 @@ class RiskSession:
         if signal.seq > self._as_of_signal:
             self._as_of_signal = signal.seq
             self.version += 1
-        refusal = self._limits.refusal(signal, facts)
-        if refusal is not None:
+        judged = self._limits.judge(signal, facts)
+        if isinstance(judged, Refusal):
             self._refused += 1
-            return refusal
-        return self._close(signal) if signal.action == Action.CLOSE else self._enter(signal, facts)
+            return judged
+        return self._close(signal) if judged is None else self._enter(signal, judged, now_ns)
 
     def on_update(self, update: OrderUpdate) -> Heard | None:
         """Take what became known of an order; None where it is nothing new, or not ours."""
@@ -171,12 +173,14 @@ class RiskSession:
         delays = self._in_flight.land(fill)
         if not self.book.is_exit(order):
             self._watches.entered(self.book.enter(order, fill, delays), fill.ts_event_ns)
+            self._due_ns = self._watches.due_ns
             return None
         watch = self._watch_of[order.instrument]
         assert watch is not None, "an open position has a watch"
         trade = self.book.leave(order, fill, watch.low_e4, watch.high_e4)
         if self.book.position(order.instrument) is None:
             self._watches.left(order.instrument)
+            self._due_ns = self._watches.due_ns
             self._closed[order.instrument] = (order.position_id, int(kind_of(order.reason)))
             self._cool_down.closed(order.reason, fill.ts_event_ns)
         return trade
@@ -249,8 +253,8 @@ class RiskSession:
                 watch.targets_reached,
                 self.judged_seq,
             )
-            for position, watch in zip(self.book.by_instrument, self._watch_of, strict=True)
-            if position is not None and watch is not None
+            for position in self.book.open_positions()
+            if (watch := self._watch_of[position.instrument]) is not None
         ]
 
     # Deciding ---------------------------------------------------------------------------------
@@ -321,8 +325,7 @@ class RiskSession:
         reason = text if text == Reason.STRATEGY_FAILED else STRATEGY_SIGNAL + text
         return self._exit(position, self._in_flight.closable(position), reason, _cause(signal))
 
-    def _enter(self, signal: SignalRow, facts: Facts) -> Sequence[Order]:
-        size = self._limits.size(signal, facts)
+    def _enter(self, signal: SignalRow, size: Size, now_ns: int) -> Sequence[Order]:
         decision = Decision(
             position_id=self.numbering.next_position(),
             instrument=signal.instrument,
@@ -332,7 +335,7 @@ class RiskSession:
             reason=signal.text,
             cause=_cause(signal),
         )
-        return self._send(decision, Delays.of(signal, facts.now_ns))
+        return self._send(decision, Delays.of(signal, now_ns))
 
     def _exit(
         self, position: Position, quantity: int, reason: str, cause: Cause
@@ -357,6 +360,7 @@ class RiskSession:
             return None
         held = [(p, self._last[p.instrument][PRICE]) for p in self.book.open_positions()]
         breach = self._watches.look(self._equity_e4(), ts_event_ns, held)
+        self._due_ns = self._watches.due_ns
         if breach is not None and not self.mandate.is_halted:
             self.halt(breach.reason)
         return breach

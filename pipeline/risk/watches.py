@@ -27,7 +27,7 @@ class Watches:
         self._losses = Losses(settings.risk)
         self.looks_at_losses = self._losses.watched
         self.of: list[ExitWatch | None] = [None] * len(settings.instruments)
-        self.due_ns = NEVER_NS  # exchange time from which a rule of time fires somewhere
+        self.due_ns: int | None = None  # exchange time from which a rule of time fires somewhere
 
     def entered(self, position: Position, ts_event_ns: int) -> None:
         """Take an entry fill: watch ``position``, or measure from its new entry price."""
@@ -83,5 +83,6 @@ class Watches:
         self._find_due()
 
     def _find_due(self) -> None:
-        due_ns = [watch.due_ns for watch in self.of if watch is not None]
-        self.due_ns = min((*due_ns, self._losses.day_ends_ns)) if due_ns else NEVER_NS
+        times = [watch.due_ns for watch in self.of if watch is not None]
+        due_ns = min((*times, self._losses.day_ends_ns)) if times else NEVER_NS
+        self.due_ns = due_ns if due_ns < NEVER_NS else None

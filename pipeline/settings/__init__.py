@@ -9,6 +9,7 @@ from pipeline.settings.files import (
     mistaken,
     parse_settings,
 )
+from pipeline.settings.gateway import OrdersSettings
 from pipeline.settings.kinds import SHARES, Exchange, Kind, Section, e4
 from pipeline.settings.options import (
     CapitalSettings,
@@ -50,6 +51,7 @@ __all__ = [
     "Instrument",
     "Kind",
     "Mode",
+    "OrdersSettings",
     "PaperSettings",
     "PinningSettings",
     "RecorderSettings",

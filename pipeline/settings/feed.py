@@ -108,6 +108,16 @@ class FeedSettings(Section):
     )
 
     @property
+    def login(self) -> str:
+        """Whose login the secrets are."""
+        return self.broker
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when the ticks come from this machine."""
+        return urlsplit(self.url).hostname in LOOPBACK_HOSTS
+
+    @property
     def stalled_seconds_in_force(self) -> float | None:
         """``stalled_seconds_max``, or what it is where it is unset; None = never."""
         if self.stalled_seconds_max is None and self.credentials != "simulator":

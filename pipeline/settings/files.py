@@ -122,16 +122,19 @@ def _apply_override(table: dict[str, Any], override: str) -> None:
 
 
 def _refuse_secrets(table: Mapping[str, Any], source: str) -> None:
-    feed = table.get("feed")
-    found = sorted(set(SECRET_NAMES) & set(feed)) if isinstance(feed, Mapping) else []
-    if found:
-        raise SettingsError(
-            explain(
-                f"{source}: feed.{', feed.'.join(found)} is a secret (value not shown)",
-                rule="secrets never stand in a configuration file",
-                cure=f"export {SECRETS_PREFIX}{found[0].upper()}=…, or name a 0600 secrets_file",
+    for name in ("feed", "orders"):
+        section = table.get(name)
+        found = sorted(set(SECRET_NAMES) & set(section)) if isinstance(section, Mapping) else []
+        if found:
+            shown = ", ".join(f"{name}.{secret}" for secret in found)
+            raise SettingsError(
+                explain(
+                    f"{source}: {shown} is a secret (value not shown)",
+                    rule="secrets never stand in a configuration file",
+                    cure=f"export {SECRETS_PREFIX}{found[0].upper()}=…, "
+                    "or name a 0600 secrets_file",
+                )
             )
-        )
 
 
 def _describe(problem: ErrorDetails) -> str:

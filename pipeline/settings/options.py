@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from pipeline.records import INSTRUMENTS_MAX, WhenLapped
 from pipeline.settings.feed import FeedSettings
+from pipeline.settings.gateway import OrdersSettings
 from pipeline.settings.kinds import (
     SHARES,
     Exchange,
@@ -258,8 +259,7 @@ class RunSettings(Section):
         "Patience with a process that was asked to stop, then SIGKILL", unit="s", default=15, gt=0
     )
     hang_seconds_max: Number = option(
-        "A process without a heartbeat for this long is hung and is killed "
-        "(a name server that does not answer can keep the feed for 20 s)",
+        "A process without a heartbeat for this long is hung and is killed",
         unit="s",
         default=30,
         gt=0,
@@ -280,6 +280,7 @@ class Settings(Section):
     pinning: PinningSettings = PinningSettings()
     channels: ChannelSettings = ChannelSettings()
     recorder: RecorderSettings = RecorderSettings()
+    orders: OrdersSettings = OrdersSettings()
     paper: PaperSettings = PaperSettings()
     recovery: RecoverySettings = RecoverySettings()
 
@@ -308,6 +309,23 @@ class Settings(Section):
         if risk.needs_clock:
             _need_a_clock("a time limit, a cool-down and limits of orders need", info)
         return risk
+
+    @field_validator("orders")
+    @classmethod
+    def _real_orders_have_live_ticks(
+        cls, orders: OrdersSettings, info: ValidationInfo
+    ) -> OrdersSettings:
+        feed = info.data["feed"] if "feed" in info.data else None
+        channels = info.data["channels"] if "channels" in info.data else None
+        if orders.gateway == "paper" or feed is None or channels is None:
+            return orders
+        if channels.lockstep:
+            raise ValueError(
+                f"lockstep waits for no broker: {orders.gateway} needs lockstep = false"
+            )
+        if orders.live and (feed.broker == "recorded" or feed.is_loopback):
+            raise ValueError("live = true needs live ticks: no recording and no simulator")
+        return orders
 
     @field_validator("strategy")
     @classmethod

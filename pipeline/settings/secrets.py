@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from pipeline.errors import SettingsError, explain
 from pipeline.settings.feed import FeedSettings
+from pipeline.settings.gateway import OrdersSettings
 from pipeline.settings.kinds import Section
 
 LOGINS = {
@@ -49,18 +50,18 @@ SIMULATOR_SECRETS = Secrets(
 )
 
 
-def load_secrets(feed: FeedSettings, environment: Mapping[str, str]) -> Secrets:
-    """Return the credentials that ``feed`` names. Raises SettingsError without showing a value.
+def load_secrets(section: FeedSettings | OrdersSettings, environment: Mapping[str, str]) -> Secrets:
+    """Return the credentials that ``section`` names. Raises SettingsError without showing a value.
 
     A recorded day needs none and must not ask.
     """
-    if feed.credentials == "simulator":
+    if section.credentials == "simulator":
         return SIMULATOR_SECRETS
-    needed = LOGINS[feed.broker]
-    if feed.credentials == "file":
-        assert feed.secrets_file is not None, "checked when the settings were"
-        found = _read_secrets_file(feed.secrets_file)
-        place = str(feed.secrets_file)
+    needed = LOGINS[section.login]
+    if section.credentials == "file":
+        assert section.secrets_file is not None, "checked when the settings were"
+        found = _read_secrets_file(section.secrets_file)
+        place = str(section.secrets_file)
     else:
         found = {name: environment.get(SECRETS_PREFIX + name.upper(), "") for name in needed}
         place = "the environment"
@@ -69,8 +70,8 @@ def load_secrets(feed: FeedSettings, environment: Mapping[str, str]) -> Secrets:
         raise SettingsError(
             explain(
                 f"{place} lacks {', '.join(missing)}",
-                rule=f"the login of {feed.broker} needs {', '.join(needed)}",
-                cure=f"add them to {place}" if feed.credentials == "file" else _exports(missing),
+                rule=f"the login of {section.login} needs {', '.join(needed)}",
+                cure=f"add them to {place}" if section.credentials == "file" else _exports(missing),
             )
         )
     return Secrets(**{name: SecretStr(str(found[name])) for name in needed})

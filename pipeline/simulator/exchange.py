@@ -105,6 +105,11 @@ class Exchange:
         self._go_on_at(stop if playhead.paced else max(reached, default=start))
         await asyncio.sleep(0)
 
+    @property
+    def position(self) -> int:
+        """The first tick that was not played."""
+        return self._playhead.position
+
     def _go_on_at(self, position: int) -> None:
         self._playhead.position = self.report.played = min(position, self._playhead.count)
 

@@ -23,9 +23,11 @@ from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.stopping import Stop, stop_on_signals
 from pipeline.settings import LOOPBACK_HOSTS, Instrument
+from pipeline.simulator.broker import Broker
 from pipeline.simulator.door import Door
 from pipeline.simulator.exchange import Exchange
 from pipeline.simulator.kite import KiteDialect
+from pipeline.simulator.order_faults import OrderFaults
 from pipeline.simulator.report import Report
 from pipeline.simulator.script import Script, bind
 from pipeline.simulator.smartapi import SmartApiDialect
@@ -56,6 +58,7 @@ def run(
     wait_for: int = 1,
     keep: bool = False,
     faults: Script | None = None,
+    order_faults: OrderFaults | None = None,
     report: Path | None = None,
     ready: Callable[[int], None] | None = None,
 ) -> ExitCode:
@@ -74,6 +77,7 @@ def run(
             wait_for=wait_for,
             keep=keep,
             faults=faults,
+            order_faults=order_faults,
             report=done,
             ready=ready,
             stop=stop,
@@ -94,6 +98,7 @@ def run_simulator(
     wait_for: int = 1,
     keep: bool = False,
     faults: Script | None = None,
+    order_faults: OrderFaults | None = None,
     report: Report | None = None,
     heartbeat_seconds: float = 1.0,
     ready: Callable[[int], None] | None = None,
@@ -105,7 +110,8 @@ def run_simulator(
     once clients can connect. ``speed`` is times real time, None as fast as the clients take it.
     Playing starts when ``wait_for`` clients have subscribed. With ``keep`` the end of the
     recording does not end the simulator: who subscribes then is told that the recording ended.
-    ``faults`` is what goes wrong on the way; ``report`` is filled with what was done.
+    ``faults`` and, with orders, ``order_faults`` are what goes wrong on the way;
+    ``report`` is filled with what was done.
     Raises PortInUse, UsageError for an address that cannot be listened on, TickFileError for what
     the broker's packets cannot hold, SettingsError for instruments that the broker cannot have and
     for faults that the recording cannot have.
@@ -121,12 +127,14 @@ def run_simulator(
         faults=bind(faults, ticks, instruments) if faults else (),
         heartbeat_seconds=heartbeat_seconds,
     )
-    asyncio.run(_serve(exchange, host, port, keep, ready, stop))
+    orders = Broker(exchange, ticks, instruments, broker, order_faults or {})
+    asyncio.run(_serve(exchange, orders, host, port, keep, ready, stop))
     return exchange.frames_sent
 
 
 async def _serve(
     exchange: Exchange,
+    orders: Broker,
     host: str,
     port: int,
     keep: bool,
@@ -141,20 +149,21 @@ async def _serve(
             log.info("listening on ws://%s:%d%s", host, door.port, exchange.path)
             if ready is not None:
                 ready(door.port)
-            await _play(exchange, door, keep, stop)
+            await _play(exchange, orders, door, keep, stop)
             await exchange.leave(_STOP_CLOSE_SECONDS_MAX)
     finally:
         await runner.cleanup()
 
 
-async def _play(exchange: Exchange, door: Door, keep: bool, stop: Stop) -> None:
-    """Play until the recording ends (or, with ``keep``, beyond) or a stop is requested."""
+async def _play(exchange: Exchange, orders: Broker, door: Door, keep: bool, stop: Stop) -> None:
+    """Play until the recording ends and nobody orders any more, or a stop is requested; with
+    ``keep`` only the latter."""
     playing = asyncio.create_task(exchange.play(door))
     try:
         while not stop.requested:
             if playing.done():
                 await playing  # raises what it raised
-                if not keep:
+                if not keep and orders.is_quiet:
                     return
             await asyncio.sleep(_STOP_POLL_SECONDS)
             stop.check_parent()

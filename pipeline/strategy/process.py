@@ -82,6 +82,7 @@ class _Shell:
         if not len(ticks):
             if (gap := line.follow()) is not None:
                 self._tell(gap)
+                self._gaps.extend(line.gaps.take())
             return 0
         received_ns = ticks["ts_recv_ns"].copy()  # rows in the ring are anybody's after release
         signals = self._signals_of(ticks)

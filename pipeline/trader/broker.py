@@ -10,6 +10,7 @@ from contextlib import suppress
 from time import monotonic
 
 from pipeline.brokers.files import complete_live
+from pipeline.brokers.orders import order_login
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.channels import choose
 from pipeline.channels.line import ADAPTER, FEED
@@ -277,6 +278,8 @@ def refuse_what_cannot_start(settings: Settings) -> None:
     """Raise what a run would end by at once: secrets, a recording or an implementation that is
     not there."""
     choose(settings.channels.implementation)
+    if settings.orders.gateway != "paper":
+        order_login(settings, os.environ)
     if settings.feed.broker != "recorded":
         load_secrets(settings.feed, os.environ)
     elif settings.feed.recording is not None:

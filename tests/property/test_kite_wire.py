@@ -93,6 +93,7 @@ def test_no_text_makes_the_session_raise(text: str) -> None:
     received = session_of("full").on_text(text, NOW_NS)
     assert len(received.ticks) == 0
     assert bool(received.notice) != bool(received.refused)
+    assert received.skipped == 0
 
 
 @patient

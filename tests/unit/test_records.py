@@ -20,6 +20,8 @@ from pipeline.records import (
     TICK,
     Action,
     ExitKind,
+    Gap,
+    GapReason,
     ProcessState,
     positions_dtype,
 )
@@ -139,3 +141,8 @@ def test_the_first_fields_of_a_strategys_tick_are_those_of_the_record() -> None:
     renamed = {"instrument": "instrument_index"}
     expected = tuple(renamed[name] if name in renamed else name for name in TICK.names)
     assert Tick._fields[: len(expected)] == expected
+
+
+def test_a_gap_that_the_feed_noticed_is_told_with_its_length_and_whose_it_is() -> None:
+    gap = Gap(GapReason.STALLED, 0, 10**18, 10**18 + 2_500_000_000, range(4, 7))
+    assert gap.text == "stalled for 2.5 s: 3 instrument(s) from 4"

@@ -324,6 +324,47 @@ def test_keys_that_contradict_each_other_are_refused(
     assert mistake.startswith(f"{section}: {said}")
 
 
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ({"order_type": "limit"}, 'order_type = "limit" needs collar_points'),
+        ({"cool_down_stops": 2}, "cool_down_stops and cool_down_minutes need each other"),
+        ({"cool_down_minutes": 2}, "cool_down_stops and cool_down_minutes need each other"),
+        (
+            {"breakeven_gain_points": 5.0, "breakeven_stop_points": 5.0},
+            "breakeven_stop_points 5.0 is not below breakeven_gain_points 5.0",
+        ),
+        (
+            {"orders_per_minute_max": 9, "orders_reserved_for_exits": 9},
+            "orders_reserved_for_exits 9 leaves no order of orders_per_minute_max 9",
+        ),
+    ],
+)
+def test_rules_that_cannot_hold_together_are_refused(table: Table, rules: Table, told: str) -> None:
+    table["risk"] |= rules
+    assert mistakes(refusal(table)) == [f"risk: {told}"]
+
+
+def test_a_freeze_quantity_below_a_lot_is_refused(table: Table) -> None:
+    table["instruments"][0]["freeze_quantity"] = 74
+    assert mistakes(refusal(table)) == ["instruments.0: freeze_quantity 74 is below lot_size 75"]
+    table["instruments"][0]["freeze_quantity"] = 75
+    assert parse_settings(table).instruments[0].freeze_quantity == 75
+
+
+def test_with_the_calendar_a_position_is_closed_before_the_close(table: Table) -> None:
+    table["session"] |= {"gates": True, "calendar": True, "end_buffer_minutes": 0}
+    (told,) = mistakes(refusal(table))
+    assert told.startswith("session: calendar = true needs end_buffer_minutes of 1 or more")
+
+
+def test_the_rules_that_the_guide_does_not_have_are_off(table: Table) -> None:
+    risk = parse_settings(table).risk
+    off = [name for name, field in type(risk).model_fields.items() if field.default is None]
+    assert len(off) == 14
+    assert not any(getattr(risk, name) for name in (*off, "allow_short"))
+
+
 def test_the_parts_of_the_targets_are_added_exactly(table: Table) -> None:
     parts = [0.1, 0.2, 0.7]  # 1.0000000000000002 as binary floats in another order
     table["risk"].update(tp_points=[1.0, 2.0, 3.0], tp_percents=parts)
@@ -613,6 +654,25 @@ def test_hours_are_not_judged_by_a_feed_that_is_wrong_itself(table: Table) -> No
     table["session"]["gates"] = True
     table["feed"] |= {"broker": "kite", "mode": "depth"}
     assert [line.split(":")[0] for line in mistakes(refusal(table))] == ["feed.mode"]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"time_limit_minutes": 5},
+        {"cool_down_stops": 2, "cool_down_minutes": 5},
+        *({f"orders_per_{window}_max": 5} for window in ("second", "minute", "day")),
+    ],
+)
+def test_a_rule_of_time_needs_the_mode_in_which_kite_sends_one(table: Table, rule: Table) -> None:
+    table["feed"] |= {"broker": "kite", "mode": "ltp"}
+    table["risk"] |= rule
+    assert mistakes(refusal(table)) == [
+        "risk: a time limit, a cool-down and limits of orders need the time of each tick, which "
+        'Kite sends with feed.mode = "full" only, not "ltp"'
+    ]
+    table["feed"]["mode"] = "full"
+    assert parse_settings(table).risk.needs_clock
 
 
 # Secrets -------------------------------------------------------------------------------------

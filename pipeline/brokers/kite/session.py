@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline.brokers.contract import Received
 from pipeline.brokers.kite.tokens import Tokens
 from pipeline.brokers.kite.wire import WHOLE_ROW, decode, whole
-from pipeline.brokers.notices import notice_of
+from pipeline.brokers.notices import Notices, Said, notice_of
 from pipeline.records import TICK, TICK_WITH_DEPTH
 from pipeline.settings import FeedSettings, Instrument, Secrets
 
@@ -66,6 +66,7 @@ class KiteSession:
         assert len(instruments) <= TOKENS_PER_CONNECTION_MAX, "one connection carries no more"
         self.address = self.url = feed.url
         self.log_in(secrets)
+        self._notices = Notices()
         self._mode = feed.mode
         self._row_type = TICK_WITH_DEPTH if depth else TICK
         self._tokens = Tokens(instruments)
@@ -74,6 +75,7 @@ class KiteSession:
         self._timed = feed.mode == "full"
         self._newest = np.zeros(len(instruments), TICK)
         self._newest_whole = self._newest.view(WHOLE_ROW)
+        self._newest_bytes = self._newest.data.cast("B")
         self._before = np.zeros(len(instruments), TICK)  # the newest when the connection was lost
         self._snapshots_come = False
         self._opened_ns = 0
@@ -103,9 +105,13 @@ class KiteSession:
                 yield json.dumps({"a": "mode", "v": [self._mode, batch]})
 
     def on_text(self, text: str, now_ns: int) -> Received:
-        """Pass on orders, errors and messages as notices, secrets removed; refuse the rest."""
-        notice = notice_of(text, _described, self._secrets)
-        return Received(_NO_TICKS, notice=notice) if notice else _REFUSED
+        """Pass on orders, errors and messages as notices, secrets removed and a few of each kind
+        at once; refuse the rest."""
+        kind, _ = _described(text)
+        if kind is Said.TEXT:
+            return _REFUSED
+        notice = notice_of(text, lambda masked: _described(masked)[1], self._secrets)
+        return Received(_NO_TICKS, notice=self._notices.tell(kind, notice, now_ns))
 
     def on_binary(self, data: bytes | memoryview, now_ns: int) -> Received:
         if len(data) == HEARTBEAT_BYTES:
@@ -118,9 +124,16 @@ class KiteSession:
         count = len(ticks)
         if self._snapshots_come:
             ticks = self._without_snapshots(ticks, now_ns)
+        self._remember(ticks)
+        return Received(ticks, (), count - len(ticks), refused, skipped)
+
+    def _remember(self, ticks: NDArray[np.void]) -> None:
+        if len(ticks) == 1:  # several times quicker than what numpy does for many
+            start = ticks["instrument"].item() * TICK.itemsize
+            self._newest_bytes[start : start + TICK.itemsize] = ticks.tobytes()[: TICK.itemsize]
+            return
         bare = ticks if self._row_type is TICK else np.ascontiguousarray(ticks["tick"])
         self._newest_whole[ticks["instrument"]] = whole(bare)
-        return Received(ticks, (), count - len(ticks), refused, skipped)
 
     def _without_snapshots(self, ticks: NDArray[np.void], now_ns: int) -> NDArray[np.void]:
         """Return the ticks that say something new since the connection was lost.
@@ -149,20 +162,21 @@ def login_query(secrets: Secrets) -> dict[str, str]:
     }
 
 
-def _described(text: str) -> str:
-    """Return an order, error or message for a person on one line; "" for anything else."""
+def _described(text: str) -> tuple[Said, str]:
+    """Return the kind of a text, and an order, error or message for a person on one line."""
+    nothing = (Said.TEXT, "")
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
-        return ""
+        return nothing
     if not isinstance(message, dict) or "data" not in message:
-        return ""
+        return nothing
     data = message["data"]
     match message.get("type"):
         case "order" if isinstance(data, dict):
             names = ("order_id", "status", "transaction_type", "tradingsymbol", "filled_quantity")
             fields = ", ".join(f"{name} {data[name]!r}" for name in names if name in data)
-            return f"Kite order: {fields}"
+            return Said.ORDER, f"Kite order: {fields}"
         case "error" | "message" as kind:
-            return f"Kite {kind}: {data!r}"
-    return ""
+            return Said(kind), f"Kite {kind}: {data!r}"
+    return nothing

@@ -43,16 +43,21 @@ class Tokens:
         self.entries = {token: (place, *_unit(token)) for place, token in enumerate(tokens)}
         self.numbers = np.array(tokens, np.uint32)
         self.of_index = self.numbers & 0xFF == INDICES
-        self._order = np.argsort(self.numbers).astype(TICK["instrument"])
-        self._sorted = self.numbers[self._order]
+        self._multiplier, self._shift = _spread(list(self.entries))
+        self._places = np.zeros(1 << 32 - self._shift, TICK["instrument"])
+        for token, (place, *_) in self.entries.items():
+            self._places[self._slots(np.array([token], np.uint32))] = place
         self._times, self._divisors = np.array([_unit(token) for token in tokens], np.int64).T
         self._only_paise = all(_unit(token) == (E4_PER_PAISA, 1) for token in tokens)
 
     def find(self, tokens: NDArray[np.uint32]) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
         """Return for each token its instrument and whether it has one (else any instrument)."""
-        places = self._sorted.searchsorted(tokens)
-        np.minimum(places, len(self._sorted) - 1, out=places)
-        return self._order[places], self._sorted[places] == tokens
+        places = self._places.take(self._slots(tokens))
+        return places, self.numbers.take(places) == tokens
+
+    def _slots(self, tokens: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        slots: NDArray[np.uint32] = tokens * self._multiplier >> self._shift
+        return slots
 
     def e4(self, prices: NDArray[Any], instruments: NDArray[np.uint16]) -> NDArray[np.int64]:
         """Return integer prices of the wire in 1/10 000 ₹; what is finer is cut off."""
@@ -68,6 +73,21 @@ class Tokens:
         times, divisors = self._times[instruments], self._divisors[instruments]
         prices: NDArray[np.int64] = prices_e4 * divisors // times
         return prices
+
+
+def _spread(tokens: Sequence[int]) -> tuple[np.uint32, np.uint32]:
+    """Return a multiplier and a shift that give every token a slot of its own.
+
+    With about n²/4 slots for n tokens, one multiplier in seven does. A look-up is then a product
+    and two takes, several times quicker than a search; of the table only n places are ever read.
+    """
+    numbers, random = np.array(tokens, np.uint32), np.random.default_rng(0)
+    for bits in range(max(1, (len(tokens) ** 2 // 4).bit_length()), 33):
+        shift = np.uint32(32 - bits)
+        for multiplier in random.integers(2**31, 2**32, 64, np.uint32) | np.uint32(1):
+            if len(np.unique(numbers * multiplier >> shift)) == len(tokens):
+                return multiplier, shift
+    raise AssertionError("with 32 bits every odd multiplier does")
 
 
 def token_of(instrument: Instrument) -> int:

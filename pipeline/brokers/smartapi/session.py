@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Received
-from pipeline.brokers.notices import notice_of
+from pipeline.brokers.notices import Notices, Said, notice_of
 from pipeline.brokers.smartapi.wire import (
     EXCHANGE_TYPES,
     MODES,
@@ -60,6 +60,7 @@ class SmartApiSession:
         self.headers: tuple[str, ...] = ()
         self.log_in(secrets)
         self.ping_interval_ns = int(min(PING_SECONDS_MAX, feed.silence_seconds_max / 3) * 1e9)
+        self._notices = Notices()
         self._mode = MODES[feed.mode]
         self._row_type = TICK_WITH_DEPTH if depth else TICK
         self._instruments = tuple(instruments)
@@ -90,10 +91,14 @@ class SmartApiSession:
         ]
 
     def on_text(self, text: str, now_ns: int) -> Received:
-        """Ignore pongs; pass on everything else as a notice, secrets removed."""
+        """Ignore pongs; pass on everything else as a notice, secrets removed and a few of each kind
+        at once. What is no error means nothing and is refused too."""
         if text == "pong":
             return _NOTHING
-        return Received(_NO_TICKS, notice=notice_of(text, _described, self._secrets))
+        kind, _ = _described(text)
+        notice = notice_of(text, lambda masked: _described(masked)[1], self._secrets)
+        told = self._notices.tell(kind, notice, now_ns)
+        return Received(_NO_TICKS, refused=int(kind is Said.TEXT), notice=told)
 
     def on_binary(self, data: bytes | memoryview, now_ns: int) -> Received:
         decoded = decode(data, self._instrument_of, now_ns, self._row_type)
@@ -104,10 +109,11 @@ class SmartApiSession:
         if 0 < sequence <= self._sequences[instrument]:
             if not self._counts_afresh(ticks, instrument):
                 return Received(_NO_TICKS, duplicates=1, skipped=skipped)
-            notice = (
+            went_back = (
                 f"{self._instruments[instrument].symbol}: sequence went from "
                 f"{self._sequences[instrument]} back to {sequence}, the server counts afresh"
             )
+            notice = self._notices.tell(Said.SEQUENCE, went_back, now_ns)
         self._newest[instrument] = ticks
         if sequence:
             self._sequences[instrument] = sequence
@@ -142,12 +148,15 @@ def _token_list(instruments: Sequence[Instrument]) -> list[dict[str, object]]:
     return [{"exchangeType": kind, "tokens": names} for kind, names in tokens.items()]
 
 
-def _described(text: str) -> str:
-    """Return a text frame for a person: the fields of an error, or what came, on one line."""
+def _described(text: str) -> tuple[Said, str]:
+    """Return the kind of a text, and the text for a person: the fields of an error, or what came,
+    on one line."""
+    nothing = (Said.TEXT, f"SmartAPI sent text: {text!r}")
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
-        return f"SmartAPI sent text: {text!r}"
+        return nothing
     if isinstance(message, dict) and "errorCode" in message:
-        return f"SmartAPI error {message['errorCode']!r}: {message.get('errorMessage')!r}"
-    return f"SmartAPI sent text: {text!r}"
+        code, why = message["errorCode"], message.get("errorMessage")
+        return Said.ERROR, f"SmartAPI error {code!r}: {why!r}"
+    return nothing

@@ -26,10 +26,10 @@ from pipeline.records import TICK
 from pipeline.settings import SIMULATOR_SECRETS, FeedSettings
 from pipeline.testing import make_instrument
 from tests import peers
-from tests.perf.wire.frames import kite_frames, smart_packets
+from tests.perf.wire.frames import INSTRUMENTS, kite_frames, smart_packets
 
 RING_CAPACITY = 65_536  # the default of channels.ring_capacity
-ROUNDS = 40
+ROUNDS = 100
 ROUND_SECONDS = 0.004
 
 
@@ -44,6 +44,9 @@ def measure() -> dict[str, float]:
         for name, data in frames.items():
             into_ring = partial(_kite_into_ring, publish, data, tokens)
             compare(figures, f"Kite: {name} into the ring", into_ring, kite_parser, data)
+        rows = kite.decode(frames[f"frame of {INSTRUMENTS:,} full packets"], tokens, 1).ticks
+        (publish_s,) = best_of(partial(publish, rows))
+        figures[f"the ring alone: publish {len(rows):,} rows, µs"] = publish_s * 1e6
     for name, data in frames.items():
         whole_frame = partial(kite.decode, data, tokens, 1)
         compare(figures, f"Kite: {name}", whole_frame, kite_parser, data)

@@ -19,8 +19,8 @@ class Aim(NamedTuple):
         return value >= self.asked if self.at_least else value <= self.asked
 
 
-POLL_TO_KITE = "kite: tickpipe, poll, of KiteTicker's p50"
-POLL_TO_SMART = "smartapi: tickpipe, poll, of SmartWebSocketV2's p50"
+POLL_TO_KITE = "kite: tickpipe, poll, the feed too, of KiteTicker's p50"
+POLL_TO_SMART = "smartapi: tickpipe, poll, the feed too, of SmartWebSocketV2's p50"
 OVER_BARE = "kite: tickpipe, callback, p50 above the bare wake-ups, µs"
 MEMORY_SLOPE = "memory of the feed: slope, bytes a million ticks"
 SLOPE_MAX = 4_096  # a page of memory in a million ticks: 400 KiB in the 100 million of a long day
@@ -42,8 +42,8 @@ def with_ratios(figures: dict[str, float]) -> dict[str, float]:
     """Return ``figures`` of on_tick.py with what is asked about them, where a peer was there."""
     found = dict(figures)
     for name, ours, theirs in (
-        (POLL_TO_KITE, "kite: tickpipe, poll", "kite: KiteTicker"),
-        (POLL_TO_SMART, "smartapi: tickpipe, poll", "smartapi: SmartWebSocketV2"),
+        (POLL_TO_KITE, "kite: tickpipe, poll, the feed too", "kite: KiteTicker"),
+        (POLL_TO_SMART, "smartapi: tickpipe, poll, the feed too", "smartapi: SmartWebSocketV2"),
     ):
         if p50_of(theirs) in figures:
             found[name] = figures[p50_of(ours)] / figures[p50_of(theirs)]

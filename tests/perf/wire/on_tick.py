@@ -6,8 +6,8 @@ tickpipe's three processes, on_ticks of KiteTicker, on_data of SmartWebSocketV2.
 between two frames; how late it is does not count. "bare wake-ups" reads no frame: recv on a socket
 in one process, which then wakes another, so that it is the floor of everything that blocks.
 
-In poll mode two processes spin, and with the sender that is three CPUs. On a machine with fewer
-they yield to each other, and the row shows the scheduler.
+In poll mode two processes spin, with a feed that polls three, and the sender needs a CPU too. On a
+machine with fewer they yield to each other, and the row shows the scheduler.
 """
 
 from __future__ import annotations
@@ -54,13 +54,18 @@ def _ours(broker: str, name: str, *settings: str) -> Way:
     return Way(f"tickpipe, {name}", broker, settings=settings)
 
 
+_POLL, _CALLBACK = 'waiting.mode="poll"', 'waiting.mode="callback"'
+_FEED_POLLS = 'feed.receive="poll"'
+
 WAYS = (
-    _ours("kite", "poll", 'waiting.mode="poll"'),
-    _ours("kite", "callback", 'waiting.mode="callback"'),
+    _ours("kite", "poll, the feed too", _POLL, _FEED_POLLS),
+    _ours("kite", "poll", _POLL),
+    _ours("kite", "callback", _CALLBACK),
     Way("KiteTicker", "kite", client="kite", needs="kiteconnect"),
     Way("bare wake-ups", "kite", client="bare"),
-    _ours("smartapi", "poll", 'waiting.mode="poll"'),
-    _ours("smartapi", "callback", 'waiting.mode="callback"'),
+    _ours("smartapi", "poll, the feed too", _POLL, _FEED_POLLS),
+    _ours("smartapi", "poll", _POLL),
+    _ours("smartapi", "callback", _CALLBACK),
     Way("SmartWebSocketV2", "smartapi", client="smart", needs="SmartApi"),
 )
 

@@ -27,15 +27,19 @@ METHOD = """
   where it says so.
 - Decoding: one process, the bytes in its cache already. Decoder and peer take turns in short
   rounds, and the best of each counts.
+- Ticks are decoded into rows of their own and copied into the ring then. What decoding straight
+  into its slots could save at most is the line "the ring alone"; and a packet that is refused, or a
+  snapshot that says nothing new, would leave a hole in what is claimed already.
 - Intake: the feed process on a real WebSocket on loopback, with nobody reading its ring. The server
   sends without a pause. The rate is that between two heartbeats of the feed; its memory is sampled
   meanwhile, and the slope is a least-squares line without the first tenth.
 - To the callback: 2 000 frames a second of one full packet, from the call of send until the user's
   code has been entered. The server sleeps between two frames. "bare wake-ups" reads nothing: recv
   on a socket, and one process waking another.
-- Poll mode spins in two processes. With the sender that is three CPUs; on fewer they yield to each
-  other, and the row is the scheduler's. CPU pressure, above, is the part of the time in which
-  somebody waited for a CPU: above a few per cent the figures are those of a fight.
+- Poll mode spins in two processes, with `feed.receive` = "poll" in three, and the sender needs a
+  CPU too. On fewer they yield to each other, and the row is the scheduler's. CPU pressure, above,
+  is the part of the time in which somebody waited for a CPU: above a few per cent the figures are
+  those of a fight.
 
 To measure on your machine: `scripts/bench wire`. It prints the same figures, and judges nothing;
 `--memory-ticks 100000000` takes a long day's ticks.

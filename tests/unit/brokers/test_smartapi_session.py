@@ -154,7 +154,9 @@ def test_an_error_is_told_on_one_line_whatever_its_code_is() -> None:
 
 @pytest.mark.parametrize("text", ["hello", "[1,2]", "{", "", "[" * 100_000, '{"a":"\\ud800"}'])
 def test_any_other_text_becomes_a_notice_of_one_short_line(text: str) -> None:
-    notice = make_session().on_text(text, NOW_NS).notice
+    received = make_session().on_text(text, NOW_NS)
+    notice = received.notice
+    assert counts(received) == (0, 0, 1)
     assert notice.startswith(f"SmartAPI sent text: '{text[:10]}"[:25])
     assert len(notice) <= 200
     assert "\n" not in notice

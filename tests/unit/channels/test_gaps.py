@@ -53,6 +53,8 @@ def test_the_gaps_of_the_next_feed_follow(
     another = channels.RingWriter(tmp_path / GAPS, GAP, GAPS_CAPACITY)
     another.publish(gaps(2))
     assert [reader.take()["ended_ns"].tolist() for _ in range(3)] == [[1], [2], []]
+    another.publish(gaps(3))
+    assert reader.ready
     another.close()
 
 

@@ -2,14 +2,60 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from time import monotonic_ns, time_ns
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.feed.process import _Times
-from pipeline.records import TICK, Stage
+from pipeline.channels.line import FeedLine
+from pipeline.feed.process import _carry, _Times
+from pipeline.records import GAP, TICK, Stage
+from pipeline.runtime.stopping import Stop
+from pipeline.settings import load_settings
+
+
+class OneTick:
+    """A source of one tick, with which a gap ends."""
+
+    duplicates = refused = skipped = outages = connected = silent = missing_since_ns = 0
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.ended_gaps: list[NDArray[np.void]] = []
+
+    def receive(self, limit: int) -> NDArray[np.void]:
+        if self.ended:
+            return np.zeros(0, TICK)
+        self.ended = True
+        self.ended_gaps.append(np.zeros(1, GAP))
+        return published(0, 1)
+
+    def missing(self) -> NDArray[np.void]:
+        return np.zeros(0, GAP)
+
+    def close(self) -> None: ...
+
+
+def test_a_gap_is_on_its_ring_before_the_tick_that_ends_it(
+    tmp_path: Path, configs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = f"channels.directory='{tmp_path / 'tickpipe-tests' / 'gap'}'"
+    settings = load_settings(configs / "guide.toml", [directory])
+    order = []
+    with FeedLine(settings) as line:
+        publish = line.publish
+
+        def publish_ticks(rows: NDArray[np.void]) -> None:
+            order.append((line.gaps.published, line.ticks.published))
+            publish(rows)
+
+        monkeypatch.setattr(line, "publish", publish_ticks)
+        _carry(settings.feed, OneTick(), line, Stop(), _Times(is_live=False))
+        assert order == [(1, 0)]
+        assert line.ticks.published == 1
+
 
 LATE_NS = 3_600_000_000_000  # an hour: whatever the machine does, it is less
 

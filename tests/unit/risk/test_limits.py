@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from pipeline.records import Action
+from pipeline.records import Action, SignalRow
 from pipeline.risk.files import read_rulebook
 from pipeline.risk.limits import Code, Facts, Limits, Refusal
 from pipeline.risk.losses import Breach
@@ -35,6 +34,11 @@ FACTS = Facts(
 )
 
 
+def refusal(limits: Limits, row: SignalRow, facts: Facts) -> Refusal | None:
+    judged = limits.judge(row, facts)
+    return judged if isinstance(judged, Refusal) else None
+
+
 def judged(
     *overrides: str,
     action: Action | int = Action.BUY,
@@ -42,10 +46,10 @@ def judged(
     **facts: Any,
 ) -> tuple[Code, str] | None:
     """Return code and context for signal 1 with ``facts`` changed; None when it passes."""
-    names = Facts.__dataclass_fields__
-    values = {name: getattr(FACTS, name) for name in names} | facts
-    refused = Limits(guide(*overrides)).refusal(
-        signal(1, **({"action": action} | (row or {}))), Facts(**values)
+    refused = refusal(
+        Limits(guide(*overrides)),
+        signal(1, **({"action": action} | (row or {}))),
+        FACTS._replace(**facts),
     )
     assert refused is None or refused.signal_seq == 1
     return None if refused is None else (refused.code, refused.context)
@@ -141,20 +145,20 @@ def test_no_entry_on_a_holiday_or_on_a_date_that_the_calendar_does_not_have(
     day: str, reason: str
 ) -> None:
     limits = Limits(guide(*CALENDAR), read_rulebook())
-    facts = replace(FACTS, event_ns=at("10:00:00", day))
-    assert limits.refusal(signal(1), facts) == Refusal(
+    facts = FACTS._replace(event_ns=at("10:00:00", day))
+    assert refusal(limits, signal(1), facts) == Refusal(
         Code.MARKET_CLOSED, f"date={day} exchange=NFO reason={reason!r}", 1
     )
-    held = replace(facts, held=75, closable=75)
-    assert limits.refusal(signal(1, Action.CLOSE), held) is None
+    held = facts._replace(held=75, closable=75)
+    assert refusal(limits, signal(1, Action.CLOSE), held) is None
 
 
 def test_with_the_calendar_an_entry_is_within_the_hours_of_its_day() -> None:
     limits = Limits(guide(*CALENDAR), read_rulebook())
-    open_day = replace(FACTS, event_ns=at("15:19:59", "2026-11-23"))
-    assert limits.refusal(signal(1), open_day) is None
-    late = replace(FACTS, event_ns=at("15:20:00", "2026-11-23"))
-    assert limits.refusal(signal(1), late) == Refusal(
+    open_day = FACTS._replace(event_ns=at("15:19:59", "2026-11-23"))
+    assert refusal(limits, signal(1), open_day) is None
+    late = FACTS._replace(event_ns=at("15:20:00", "2026-11-23"))
+    assert refusal(limits, signal(1), late) == Refusal(
         Code.OUTSIDE_SESSION, "time=15:20:00 entries=09:20:00-15:20:00", 1
     )
 
@@ -176,10 +180,10 @@ def test_the_cash_that_an_entry_needs_has_the_charges_of_its_day_and_instrument(
     kinds = zip(settings.instruments, ("option", "future"), strict=True)
     both = tuple(each.model_copy(update={"kind": kind}) for each, kind in kinds)
     limits = Limits(settings.model_copy(update={"instruments": both}), read_rulebook())
-    facts = replace(FACTS, event_ns=at("10:00:00", day), cash=Decimal(needed))
-    assert limits.refusal(signal(1, instrument=instrument), facts) is None
-    refused = limits.refusal(
-        signal(1, instrument=instrument), replace(facts, cash=facts.cash - Decimal("0.01"))
+    facts = FACTS._replace(event_ns=at("10:00:00", day), cash=Decimal(needed))
+    assert refusal(limits, signal(1, instrument=instrument), facts) is None
+    refused = refusal(
+        limits, signal(1, instrument=instrument), facts._replace(cash=facts.cash - Decimal("0.01"))
     )
     assert refused is not None
     assert f" needed={needed} " in refused.context
@@ -227,13 +231,13 @@ def test_the_expected_slippage_counts_as_part_of_the_price() -> None:
 
 @pytest.mark.parametrize(("cash", "lots"), [("14999.99", 0), ("15000", 1), ("59999", 3), ("-5", 0)])
 def test_lots_are_what_the_cash_buys(cash: str, lots: int) -> None:
-    facts = replace(FACTS, cash=Decimal(cash))
+    facts = FACTS._replace(cash=Decimal(cash))
     assert Limits(guide()).size(signal(1), facts).lots == lots
 
 
 def test_a_refusal_says_which_signal() -> None:
     limits = Limits(guide())
-    refused = limits.refusal(signal(42, Action.SELL), FACTS)
+    refused = refusal(limits, signal(42, Action.SELL), FACTS)
     assert refused == Refusal(Code.UNSUPPORTED_ACTION, "action=SELL supported=BUY,CLOSE", 42)
 
 
@@ -257,12 +261,12 @@ def test_with_shorts_allowed_a_sell_is_an_entry() -> None:
 @pytest.mark.parametrize("product", ["DELIVERY", "CARRYFORWARD"])
 def test_shares_can_be_sold_short_within_a_day_only(product: str) -> None:
     settings = instrument_of(guide(SHORT), exchange="NSE", product_type=product)
-    assert Limits(settings).refusal(signal(1, Action.BUY), FACTS) is None
-    assert Limits(settings).refusal(signal(1, Action.SELL), FACTS) == Refusal(
+    assert refusal(Limits(settings), signal(1, Action.BUY), FACTS) is None
+    assert refusal(Limits(settings), signal(1, Action.SELL), FACTS) == Refusal(
         Code.UNSUPPORTED_ACTION, f"action=SELL exchange=NSE product={product}", 1
     )
     intraday = instrument_of(guide(SHORT), exchange="NSE", product_type="INTRADAY")
-    assert Limits(intraday).refusal(signal(1, Action.SELL), FACTS) is None
+    assert refusal(Limits(intraday), signal(1, Action.SELL), FACTS) is None
 
 
 def test_a_short_entry_needs_the_cash_of_a_long_one_and_pays_the_charges_of_a_sale() -> None:
@@ -343,15 +347,15 @@ def test_an_order_has_a_largest_value() -> None:
 def test_a_large_entry_is_sliced_and_the_largest_value_is_that_of_a_slice() -> None:
     sliced = instrument_of(guide("risk.order_value_max=30000.0"), freeze_quantity=199)
     assert Limits(sliced).size(signal(1), FACTS).pieces == [150, 150, 150]
-    assert Limits(sliced).refusal(signal(1), FACTS) is None
+    assert refusal(Limits(sliced), signal(1), FACTS) is None
 
 
 def test_ten_slices_pass_and_eleven_are_refused() -> None:
     limits = Limits(instrument_of(guide(), freeze_quantity=75))
-    rich = replace(FACTS, cash=Decimal(164_000))
+    rich = FACTS._replace(cash=Decimal(164_000))
     assert len(limits.size(signal(1), rich).pieces) == 10
-    assert limits.refusal(signal(1), rich) is None
-    assert limits.refusal(signal(1), replace(FACTS, cash=Decimal(166_000))) == Refusal(
+    assert refusal(limits, signal(1), rich) is None
+    assert refusal(limits, signal(1), FACTS._replace(cash=Decimal(166_000))) == Refusal(
         Code.QTY_EXCEEDS_FREEZE, "quantity=825 freeze=75 slices=11 max=10", 1
     )
 
@@ -375,9 +379,9 @@ def test_entries_leave_the_reserved_orders_of_each_window_to_the_exits(
 
 def test_every_slice_counts_as_an_order() -> None:
     settings = instrument_of(guide("risk.orders_per_second_max=3"), freeze_quantity=150)
-    assert Limits(settings).refusal(signal(1), FACTS) is None
-    late = replace(FACTS, sent=Sent(1, 1, 1))
-    assert Limits(settings).refusal(signal(1), late) == Refusal(
+    assert refusal(Limits(settings), signal(1), FACTS) is None
+    late = FACTS._replace(sent=Sent(1, 1, 1))
+    assert refusal(Limits(settings), signal(1), late) == Refusal(
         Code.RATE_LIMIT_EXCEEDED, "window=second sent=1 more=3 max=3 reserved=0", 1
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pipeline.risk.losses import Breach, CoolDown, Losses
 from pipeline.risk.reasons import Reason
 from tests.money import at, e4_of, guide
@@ -22,6 +24,14 @@ def test_a_loss_of_the_day_counts_from_its_first_look() -> None:
     assert daily.look(e4_of(99_000), TEN) == Breach(Reason.DAILY_LOSS, "loss=1000 max=1000")
     assert daily.look(e4_of(99_000), NEXT_DAY) is None
     assert daily.look(e4_of(98_000), NEXT_DAY) is not None
+
+
+@pytest.mark.parametrize("other_ns", [0, at("23:59:59", "2025-09-30")])
+def test_a_time_that_is_absent_or_of_the_day_before_begins_no_day(other_ns: int) -> None:
+    daily = losses("risk.daily_loss_max=1000.0")
+    for equity, now_ns in ((100_000, TEN), (99_500, other_ns), (99_500, TEN)):
+        assert daily.look(e4_of(equity), now_ns) is None
+    assert daily.look(e4_of(99_000), other_ns) is not None
 
 
 def test_a_drawdown_counts_from_the_highest_equity_of_the_run() -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.channels.line import READER_NAMES, FeedLine, RiskLine, StrategyLine
+from pipeline.channels.gaps import GAPS, GAPS_CAPACITY
+from pipeline.channels.line import READER_NAMES, TICKS, FeedLine, RiskLine, StrategyLine
 from pipeline.channels.rundir import own_run
 from pipeline.records import GAP, TICK, TICK_WITH_DEPTH, Gap, GapReason, positions_dtype
 from pipeline.settings import Settings, load_settings
@@ -260,3 +261,20 @@ def test_a_depth_is_of_the_instrument_of_its_tick(
 def test_without_asking_there_is_no_ring_of_depth(settings: Settings, lines: Lines) -> None:
     assert lines.strategy.depths is None
     assert not (settings.run_directory / "depth.ring").exists()
+
+
+def test_a_gap_of_the_next_feed_is_told_before_its_tick(settings: Settings, lines: Lines) -> None:
+    strategy = Noting()
+    shell = shell_of(strategy, settings, lines)
+    directory, kind = lines.feed.directory, type(lines.feed.ticks)
+    gaps = kind(directory / GAPS, GAP, GAPS_CAPACITY)
+    ticks = kind(directory / TICKS, TICK, settings.channels.ring_capacity)
+    row = np.zeros(1, GAP)
+    row["reason"], row["next_seq"], row["instrument_count"] = b"disconnected", 1, 1
+    gaps.publish(row)
+    ticks.publish(priced(1))
+    while 1 not in strategy.told:
+        shell.work()
+    assert strategy.told == [Gap(GapReason.RESTART, 0), gap(0), 1]
+    ticks.close()
+    gaps.close()

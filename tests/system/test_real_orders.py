@@ -1,0 +1,119 @@
+"""`tickpipe run` with a broker's order API: the ticks and the orders of one simulated day."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from pipeline.brokers.orders import CONFIRMATION
+from pipeline.runtime.exit_codes import ExitCode
+from pipeline.settings import load_settings
+from pipeline.simulator.generator import generate_day
+from tests.system.conftest import GUIDE, Tickpipe, for_kite
+from tests.system.ordering import UPDATES, report
+from tests.system.simulating import Simulators
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(params=["kite", "smartapi"])
+def broker(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def config(broker: str, tmp_path: Path) -> Path:
+    path = tmp_path / "run.toml"
+    guide = GUIDE.read_text()
+    path.write_text(for_kite(guide) if broker == "kite" else guide)
+    return path
+
+
+@pytest.mark.parametrize("faults", [{}, {2: "timeout", 3: "reorder", 4: "parts", 5: "silent"}])
+def test_a_day_of_real_requests_leaves_the_brokers_book_equal_to_the_ledger(
+    tickpipe: Tickpipe,
+    simulators: Simulators,
+    broker: str,
+    config: Path,
+    faults: dict[int, str],
+) -> None:
+    instruments = load_settings(config).instruments
+    ticks = generate_day(
+        seed=3, date=date(2026, 1, 5), ticks_per_instrument=3_000, end="09:30", lot_size=75
+    )
+    simulator = simulators(instruments)(
+        ticks, broker=broker, speed=100.0, keep=True, order_faults=faults
+    )
+    changes = {
+        "feed.broker": broker,
+        "feed.url": simulator.url,
+        "feed.credentials": "simulator",
+        "feed.mode": "full",
+        "risk.signal_ttl_ms": 5_000,
+        "orders.gateway": broker,
+        "orders.url": f"http://127.0.0.1:{simulator.port}",
+        "orders.updates_url": f"ws://127.0.0.1:{simulator.port}{UPDATES[broker]}",
+        "orders.credentials": "simulator",
+        "orders.answer_timeout_seconds": 0.5,
+        "orders.poll_seconds": 0.2,
+    }
+    sets = [part for name, value in changes.items() for part in ("--set", f"{name}={value}")]
+    code, output = tickpipe.run("run", "--config", config, "--mode", "callback", *sets)
+    assert code == 0, output
+    found = report(simulator.port)
+    assert found["sent_twice"] == []
+    assert [place["quantity"] for place in found["held"]] == [0]
+    assert len(found["tags"]) >= 2, output
+    assert filled_in_ledger(tickpipe.results) == found["filled"]
+    assert tickpipe.trades()
+
+
+def filled_in_ledger(results: Path) -> dict[str, list[int]]:
+    """Return shares and turnover by order id."""
+    (path,) = results.glob("ledger*.sqlite")
+    with closing(sqlite3.connect(path)) as ledger:
+        rows = ledger.execute(
+            "SELECT order_id, SUM(quantity), SUM(turnover_e4) FROM fills GROUP BY order_id"
+        ).fetchall()
+    return {order_id: [shares, turnover_e4] for order_id, shares, turnover_e4 in rows}
+
+
+LIVE = [
+    part
+    for change in (
+        "feed.credentials=environment",
+        "feed.broker=kite",
+        "feed.mode=full",
+        "feed.url=wss://ws.kite.trade",
+        "orders.gateway=kite",
+        "orders.live=true",
+        "run.name=mine",
+    )
+    for part in ("--set", change)
+]
+
+
+@pytest.mark.parametrize("words", [(), ("--confirm-live", "yes")])
+def test_real_orders_that_nobody_confirmed_are_refused(
+    tickpipe: Tickpipe, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(CONFIRMATION, raising=False)
+    code, output = tickpipe.run("run", *LIVE, *words)
+    assert code == ExitCode.BAD_SETTINGS
+    assert "real orders to kite were not confirmed" in output
+    assert "mine or LIVE" in output
+
+
+@pytest.mark.parametrize("words", ["mine", "LIVE"])
+def test_confirmed_real_orders_need_the_brokers_login(
+    tickpipe: Tickpipe, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("API_KEY", "ACCESS_TOKEN"):
+        monkeypatch.delenv(f"TICKPIPE_{name}", raising=False)
+    code, output = tickpipe.run("run", *LIVE, "--confirm-live", words)
+    assert code == ExitCode.BAD_SETTINGS, output
+    assert "the environment lacks api_key, access_token" in output
