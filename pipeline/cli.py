@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline import __version__, verbs
+from pipeline import __version__, recording_verbs, verbs
 from pipeline.errors import TickpipeError
 from pipeline.runtime.exit_codes import ExitCode, exit_code_of
 from pipeline.settings import Mode
@@ -235,7 +235,7 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentPar
     generate = _add(
         table,
         "generate",
-        verbs.generate,
+        recording_verbs.generate,
         "write a realistic synthetic day of ticks",
         "generate day.csv\ngenerate day.csv.gz --seed 42 --ticks 50000\n"
         "generate day.csv --instruments 20 --date 2026-01-05",

@@ -1,10 +1,10 @@
-"""The verbs about recordings: record, and ticks."""
+"""The verbs about tick files and recordings alone: ticks and generate."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from pipeline.errors import UsageError, explain
 from pipeline.records import IST, PRICE_SCALE
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import Instrument, Settings
+from pipeline.simulator.generator import generate_day
 
 console = Console(markup=False, highlight=False)
 
@@ -88,8 +89,7 @@ def _split(rows: Rows, instruments: Sequence[Instrument]) -> dict[str, Rows]:
 
 def _show(path: Path, by_symbol: dict[str, Rows]) -> None:
     table = Table(
-        *("symbol", "ticks", "first", "last", "lowest", "highest", "volume", "longest silence"),
-        box=None,
+        *("symbol", "ticks", "from", "to", "lowest", "highest", "volume", "silence"), box=None
     )
     for symbol, rows in sorted(by_symbol.items()):
         table.add_row(symbol, *summary(rows))
@@ -117,7 +117,7 @@ def summary(rows: Rows) -> tuple[str, ...]:
 
 
 def _clock(epoch_ns: int) -> str:
-    return f"{datetime.fromtimestamp(epoch_ns // 1_000_000_000, IST):%Y-%m-%d %H:%M:%S}"
+    return f"{datetime.fromtimestamp(epoch_ns // 1_000_000_000, IST):%d %b %H:%M}"
 
 
 def _say_what_is_missing(path: Path) -> None:
@@ -129,3 +129,39 @@ def _say_what_is_missing(path: Path) -> None:
             "a recorder writes here now, or was killed: what it had not written is missing",
             soft_wrap=True,
         )
+
+
+def generate(options: argparse.Namespace) -> ExitCode:
+    day = last_weekday() if options.date is None else date_of("--date ", options.date)
+    ticks = generate_day(
+        seed=options.seed,
+        date=day,
+        instruments=options.instruments,
+        ticks_per_instrument=options.ticks,
+    )
+    symbols = [f"SYM-{n}" for n in range(1, options.instruments + 1)]
+    count = write_ticks(options.file, ticks, symbols if len(symbols) > 1 else None)
+    console.print(f"wrote {count:,} ticks of {day} to {options.file}", soft_wrap=True)
+    if len(symbols) > 1:
+        console.print(f"to play it, name {symbols[0]} to {symbols[-1]} in [[instruments]]")
+    return ExitCode.OK
+
+
+def date_of(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            explain(
+                f"{option}{text}: {error}",
+                rule="a date is YYYY-MM-DD",
+                cure=f"for example {option}2026-01-05",
+            )
+        ) from None
+
+
+def last_weekday() -> date:
+    day = datetime.now(IST).date()
+    while day.weekday() >= 5:
+        day -= timedelta(days=1)
+    return day
