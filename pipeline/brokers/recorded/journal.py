@@ -33,8 +33,8 @@ from pipeline.brokers.recorded.parquet import (
     read_file,
     write_file,
 )
-from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
-from pipeline.errors import AlreadyRunning, explain
+from pipeline.channels.locks import OwnerLock, lock_pid
+from pipeline.errors import AlreadyRunning, UsageError, explain
 from pipeline.settings import Instrument
 
 GAPS = "gaps"
@@ -49,8 +49,16 @@ _IST_NS = 19_800 * 1_000_000_000
 def check_ready(directory: Path) -> None:
     """Raise UsageError or AlreadyRunning where nobody could record to ``directory`` now."""
     arrow()
-    if lock_is_held(directory / LOCK):
-        raise _taken(directory)
+    try:
+        own_directory(directory).close()
+    except OSError as error:
+        raise UsageError(
+            explain(
+                f"{directory}: {error.strerror}",
+                rule="recordings go to a directory that can be made and written",
+                cure="correct recorder.directory",
+            )
+        ) from None
 
 
 def own_directory(directory: Path) -> OwnerLock:
