@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline import __version__, recording_verbs, verbs
+from pipeline import __version__, control_verbs, recording_verbs, verbs
 from pipeline.errors import TickpipeError
 from pipeline.runtime.exit_codes import ExitCode, exit_code_of
 from pipeline.settings import Mode
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     table = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     _add_trading_verbs(table)
+    _add_control_verbs(table)
     _add_simulation_verbs(table)
     _add_settings_verbs(table)
     return parser
@@ -194,6 +195,58 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
         "ring\nring --config configs/paper.toml\nring --set run.name=nifty",
     )
     _config_options(ring)
+
+
+def _add_control_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for name, verb, help in (
+        ("halt", control_verbs.halt, "no entries any more; exits go on (a running run)"),
+        ("flatten", control_verbs.flatten, "halt, and close everything now (a running run)"),
+    ):
+        parser = _add(table, name, verb, help, f'{name}\n{name} --reason "news" --config my.toml')
+        parser.add_argument("--reason", default="", help="why, for the ledger")
+        _config_options(parser)
+    resume = _add(
+        table,
+        "resume",
+        control_verbs.resume,
+        "allow entries again; the name of the run has to be typed (a running run)",
+        "resume\nresume --unlock default",
+    )
+    resume.add_argument("--reason", default="", help="why, for the ledger")
+    resume.add_argument("--unlock", metavar="NAME", help="the name of the run, without a terminal")
+    _config_options(resume)
+    status = _add(
+        table,
+        "status",
+        control_verbs.status,
+        "show what risk holds and whether it takes entries (a running run)",
+        "status\nstatus --config my.toml",
+    )
+    _config_options(status)
+    for name, verb, help in (
+        ("orders", control_verbs.orders, "show every order of the day, from the ledger"),
+        ("positions", control_verbs.positions, "show what is held, from the ledger"),
+        ("trades", control_verbs.trades, "show every exit of the day, from the ledger"),
+    ):
+        parser = _add(table, name, verb, help, f"{name}\n{name} --file results/ledger.sqlite")
+        _ledger_options(parser)
+    ledger = _add(
+        table,
+        "ledger",
+        control_verbs.ledger,
+        "check a ledger: everything is reckoned again from the fills",
+        "ledger check\nledger check --file results/ledger.sqlite",
+    )
+    ledger.add_argument("what", choices=("check",), help="what to do with it")
+    _ledger_options(ledger)
+
+
+def _ledger_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--file", type=Path, metavar="FILE", help="the ledger (today's of the run)")
+    parser.add_argument(
+        "--results", type=Path, metavar="DIR", help="where the ledger is (run.results_dir)"
+    )
+    _config_options(parser)
 
 
 def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -7,7 +7,8 @@
     │   ├── TickFileError         a recording
     │   ├── StrategyLoadError     the strategy's class or its parameters
     │   ├── PortInUse             something else listens there
-    │   └── AlreadyRunning        another run owns the run directory
+    │   ├── AlreadyRunning        another run owns the run directory
+    │   └── ControlRefused        no run listens, or what was typed does not unlock it
     ├── ChannelError              shared memory is not what it should be
     │   ├── SegmentRefused        a file that failed the checks on attach
     │   ├── QueueFull             the reader of a queue stopped taking
@@ -56,6 +57,10 @@ class PortInUse(UserError):
 
 
 class AlreadyRunning(UserError):
+    pass
+
+
+class ControlRefused(UserError):
     pass
 
 

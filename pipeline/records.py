@@ -189,15 +189,6 @@ class SignalRow(NamedTuple):
 assert SignalRow._fields == SIGNAL.names
 
 
-# What a user's program asks of risk: close every position, for a reason of its own.
-CLOSE_REQUEST = np.dtype(
-    [
-        ("seq", "<u8"),  # the request's identity: acted on once
-        ("reason", f"S{REASON_BYTES}"),  # UTF-8
-    ]
-)
-
-
 class ExitKind(IntEnum):
     """Why the last exit happened, as far as a strategy can act on it."""
 

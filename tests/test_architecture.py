@@ -22,7 +22,17 @@ PATHS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "pipeline").rglob
 # Who may import whom -------------------------------------------------------------------------
 
 TOP = frozenset(
-    {"__main__", "cli", "verbs", "recording_verbs", "display", "trader", "backtest", "testing"}
+    {
+        "__main__",
+        "backtest",
+        "cli",
+        "control_verbs",
+        "display",
+        "recording_verbs",
+        "testing",
+        "trader",
+        "verbs",
+    }
 )
 CHILDREN = frozenset({"feed", "strategy", "risk", "recorder"})  # what the supervisor forks
 FLOORS = (
@@ -58,6 +68,7 @@ SHELL_FILES = frozenset(
         "brokers/recorded/parquet",
         "brokers/recorded/recording",
         "recording_verbs",
+        "control_verbs",
         "testing",
         "feed/connecting",
         "feed/connections",

@@ -13,7 +13,6 @@ from pipeline.channels.line import (
     ADAPTER,
     FEED,
     POSITIONS,
-    REQUESTS,
     RISK,
     SIGNALS,
     STRATEGY,
@@ -21,7 +20,8 @@ from pipeline.channels.line import (
     _Line,
 )
 from pipeline.channels.rundir import owner_created, wait_for, wait_for_owner
-from pipeline.records import CLOSE_REQUEST, TICK, positions_dtype
+from pipeline.channels.telling import tell_risk
+from pipeline.records import TICK, positions_dtype
 from pipeline.settings import Settings
 
 SUPERSEDED_SECONDS = 0.001
@@ -46,7 +46,6 @@ class AdapterLine(_Line):
     def _attach(self, settings: Settings, ring: Path) -> None:
         self._place = self._places[ADAPTER]
         self._instrument_count = len(settings.instruments)
-        self._requests = self._channels.CellWriter(self.directory / REQUESTS, CLOSE_REQUEST)
         self._wait_for(SIGNALS, STRATEGY)  # and so for its heartbeat
         self._positions: CellReader | None = None
         if self._wait_for(POSITIONS, RISK):
@@ -75,10 +74,8 @@ class AdapterLine(_Line):
         return self._channels.CellReader(self.directory / POSITIONS, dtype)
 
     def request_close(self, reason: str) -> None:
-        """Ask risk to close every position; it looks about ten times a second."""
-        row = np.zeros(1, CLOSE_REQUEST)
-        row["reason"] = reason.encode()
-        self._requests.publish(row)
+        """Ask risk to close every position. Raises ControlRefused where it does not listen."""
+        tell_risk(self.directory, {"verb": "close", "reason": reason})
 
     def read(self, limit: int) -> NDArray[np.void]:
         """Return the next TICK rows, possibly none; go on in the ring of the next feed."""
@@ -101,7 +98,6 @@ class AdapterLine(_Line):
 
     def close(self) -> None:
         self._place.declare_gone()
-        self._requests.close()
         if self._positions is not None:
             self._positions.close()
         self.ticks.close()

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from pipeline.channels import choose
 from pipeline.channels.cell import CellReader
+from pipeline.channels.control import CONTROL, Asked, ControlSocket
 from pipeline.channels.depths import DEPTHS, DepthReader
 from pipeline.channels.gaps import GAPS, GAPS_CAPACITY, GapReader
 from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
@@ -41,7 +42,6 @@ from pipeline.channels.rundir import (
 )
 from pipeline.channels.waiting import Callback, Waiting, Words, wait_of
 from pipeline.records import (
-    CLOSE_REQUEST,
     DEPTH,
     GAP,
     HEARTBEAT,
@@ -61,7 +61,6 @@ ADAPTER = "adapter"  # a reader more, where a user's program wants the ticks too
 RECORDER = "recorder"  # reads them too, and nobody waits for it
 
 TICKS, SIGNALS, POSITIONS = "ticks.ring", "signals.queue", "positions.cell"
-REQUESTS = "requests.cell"
 
 
 class _Line:
@@ -317,9 +316,7 @@ class RiskLine(_ReaderLine):
         self._strategy = self._places[STRATEGY]
         self.signals = self._channels.QueueReader(self._wait_for_signals(), SIGNAL)
         self._feed_lock = lock_path(self.directory, FEED)
-        self._requests_path = self.directory / REQUESTS
-        self._requests: CellReader | None = None
-        self.requests_done = 0
+        self._control = ControlSocket(self.directory / CONTROL)
         self.handled_before = self._place.cursor  # > 0: another risk of this run died
         self._woken = False
         self._own_bell = self._readers.bells(RISK)
@@ -347,15 +344,9 @@ class RiskLine(_ReaderLine):
         first = min(after_seq, self.handled_before)
         return read_again(self.directory / TICKS, self._place, first, self.ticks.cursor)
 
-    def close_request(self) -> str | None:
-        """Return why the user's program wants every position closed, each request once."""
-        if self._requests is None and self._requests_path.exists():
-            self._requests = self._channels.CellReader(self._requests_path, CLOSE_REQUEST)
-        row = None if self._requests is None else self._requests.latest()
-        if row is None or int(row["seq"][0]) == self.requests_done:
-            return None
-        self.requests_done = int(row["seq"][0])
-        return bytes(row["reason"][0]).decode("utf-8", "replace")
+    def asked(self) -> list[Asked]:
+        """Return what people and programs ask of risk, see risk/control.py; never waits."""
+        return self._control.take()
 
     @property
     def _bound(self) -> int | None:
@@ -411,8 +402,7 @@ class RiskLine(_ReaderLine):
 
     def close(self) -> None:
         self._place.declare_gone()
-        if self._requests is not None:
-            self._requests.close()
+        self._control.close()
         self.positions.close()
         self.signals.close()
         super().close()

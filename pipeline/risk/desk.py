@@ -113,10 +113,16 @@ class Desk:
 
     def flatten(self, reason: str) -> None:
         """Close everything at the last prices, and cancel what would open more."""
+        self.cancel_entries()
+        self._execute(self.session.flatten(reason))
+
+    def cancel_entries(self) -> None:
+        """Ask the broker to cancel what would open more, and write why."""
         for flight in self.session.flights.live:
             if flight.enters:
                 self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
-        self._execute(self.session.flatten(reason))
+        self.hear()
+        self.write_now()
 
     def _is_due(self, seq: int) -> bool:
         tick_seq = self._held[0][_TICK_SEQ]
@@ -277,6 +283,10 @@ class Desk:
         events, self.session.events = self.session.events, []
         for event in events:
             self._ledger.put(event)
+
+    def write_now(self) -> None:
+        """Make durable what a person should know, as far as there is room."""
+        self._commit()
 
     def _commit(self) -> bool:
         """Make what waits durable; take no entries for as long as that fails."""

@@ -24,6 +24,7 @@ from pipeline.records import IST, SIGNAL, ProcessState, Stage
 from pipeline.results.files import write_results
 from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
+from pipeline.risk.control import CONTROL, Control
 from pipeline.risk.desk import Desk
 from pipeline.risk.files import rulebook_for
 from pipeline.risk.history import START, Event
@@ -43,8 +44,8 @@ log = logging.getLogger("risk")
 READ_MAX = 1_024
 GAP = "gap"  # an event: ticks that are missing
 RESTART = "restart"  # an event: another risk of this run died, and this one goes on
-CLOSE = "close"  # an event: the user's program asked; its text begins with the request's number
-_LEVELS = {START: logging.INFO, CLOSE: logging.INFO}
+LISTEN_NS = 1_000_000  # a look at the socket is a system call: not for every tick of a flood
+_LEVELS = {START: logging.INFO, CONTROL: logging.WARNING}
 NO_SIGNALS = np.zeros(0, SIGNAL)
 FILLS_PART = 0.5  # of run.stop_seconds_max; the rest is for the results
 FILLS_LOOK_SECONDS = 0.005
@@ -106,6 +107,8 @@ class _Shell:
         orphan_s = settings.recovery.orphan_seconds_max
         self._orphan_ns_max = None if orphan_s is None else int(orphan_s * 1e9)
         self.feed_died = False
+        self._control = Control(settings.run.name, self._desk, self._tell)
+        self._listened_ns = 0
         self._recover()
         self._show_positions()
 
@@ -131,7 +134,6 @@ class _Shell:
             self._broker.restore(
                 flight.order, standing.state, standing.filled, standing.turnover_e4
             )
-        line.requests_done = _requests_done(self._ledger.events())
         missed = line.missed(restored.oldest)
         if line.handled_before:
             session.skip_signals(line.signals.taken)
@@ -152,6 +154,10 @@ class _Shell:
 
     def work(self) -> int:
         line = self._line
+        now_ns = monotonic_ns()
+        if now_ns - self._listened_ns >= LISTEN_NS:
+            self._listened_ns = now_ns
+            self._listen()
         ticks = line.read(READ_MAX)
         signals = line.signals.take()
         if not len(ticks) and not len(signals):
@@ -209,7 +215,6 @@ class _Shell:
         self._hear()
         self._close_when_the_feed_is_silent()
         self._close_when_orphaned()
-        self._close_when_asked()
         self._say_how_things_stand(cycles)
 
     def _say_how_things_stand(self, cycles: int) -> None:
@@ -258,11 +263,10 @@ class _Shell:
             self._desk.flatten(Reason.RISK_MANAGEMENT)
             self._show_positions()
 
-    def _close_when_asked(self) -> None:
-        reason = self._line.close_request()
-        if reason is not None:
-            self._tell(CLOSE, f"{self._line.requests_done}: {reason}")
-            self._desk.flatten(reason)
+    def _listen(self) -> None:
+        """Do what people and programs ask, see control.py."""
+        for asked in self._line.asked():
+            asked.reply(self._control.answer(asked.message))
             self._show_positions()
 
     def reason_to_leave(self, stop: Stop) -> str:
@@ -356,17 +360,6 @@ class _Shell:
         others = [beat for role, beat in self._watch.latest().items() if role != RISK]
         latencies = measured(others) | self._stages.latencies()
         return [(f"Latency {stage.title}", str(latencies[stage])) for stage in Stage]
-
-
-def _requests_done(events: Sequence[Event]) -> int:
-    """Return the number of the last request of this run that was heard before a restart."""
-    done = 0
-    for event in events:
-        if event.kind == START:
-            done = 0
-        elif event.kind == CLOSE:
-            done = int(event.text.partition(":")[0])
-    return done
 
 
 class StampingGateway:

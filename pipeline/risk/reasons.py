@@ -18,6 +18,8 @@ class Reason(StrEnum):
     DAILY_LOSS = "daily_loss"
     MAX_DRAWDOWN = "max_drawdown"
     STALE_FEED = "stale_feed"
+    KILL_SWITCH = "kill_switch"  # a person flattens
+    MANUAL = "manual"  # a user's program closes and says no reason of its own
     RISK_MANAGEMENT = "Risk Management"  # nobody is left who would close it
     STRATEGY_FAILED = "NaN Threshold Exceeded"  # the guide's words
     KEYBOARD_INTERRUPT = "Keyboard Interrupt"

@@ -410,6 +410,10 @@ class RiskSession:
         held = (position.position_id, position.quantity, position.entry_e4, watch.stop_e4)
         return (*held, *self._closed[instrument])
 
+    def last_price_e4(self, instrument: int) -> int:
+        """Return the last price of ``instrument``, 0 before its first tick."""
+        return self._last[instrument][PRICE]
+
     def statistics(self) -> RiskStatistics:
         """Return the counters as they stand."""
         return RiskStatistics(

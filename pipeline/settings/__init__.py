@@ -23,9 +23,9 @@ from pipeline.settings.options import (
     StrategySettings,
     WaitingSettings,
 )
-from pipeline.settings.orders import PaperSettings, RecoverySettings
 from pipeline.settings.page import settings_page
 from pipeline.settings.recording import RecorderSettings
+from pipeline.settings.recovery import PaperSettings, RecoverySettings
 from pipeline.settings.risk import RiskSettings
 from pipeline.settings.secrets import (
     LOGINS,

@@ -31,8 +31,8 @@ from pipeline.settings.kinds import (
     option,
     strict_bool,
 )
-from pipeline.settings.orders import PaperSettings, RecoverySettings
 from pipeline.settings.recording import RecorderSettings
+from pipeline.settings.recovery import PaperSettings, RecoverySettings
 from pipeline.settings.risk import RiskSettings
 
 

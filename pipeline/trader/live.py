@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels.line import ADAPTER, FEED, RISK, ROLES
-from pipeline.errors import UsageError, explain
+from pipeline.errors import ControlRefused, UsageError, explain
 from pipeline.records import PRICE_SCALE, REASON_BYTES
 from pipeline.results.files import read_results, results_files
 from pipeline.risk.files import start_notices
@@ -128,7 +128,7 @@ class LiveTrader:
             stop.request(STOP_REQUESTED)
 
     def close_position(self, reason: str = "manual") -> None:
-        """Have risk close every position within 0.2 s, for ``reason`` (96 bytes), and go on.
+        """Have risk close every position in its next turn, for ``reason`` (96 bytes), and go on.
 
         Returns at once, from any thread; with nothing open, or without a run, nothing happens.
         """
@@ -141,7 +141,7 @@ class LiveTrader:
                 )
             )
         if (run := self._run) is not None and run.line is not None:
-            with suppress(ValueError):  # it is just being closed
+            with suppress(ControlRefused):  # it ends just now, and closes by itself
                 run.line.request_close(reason)
 
     @property

@@ -7,7 +7,6 @@ that always holds a position writes down what reached it. Both are compared at t
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,16 @@ from numpy.typing import NDArray
 from pipeline.settings import SIMULATOR_SECRETS, load_settings
 from pipeline.settings.secrets import LOGINS
 from pipeline.simulator.faults import AnyFault, HalfFrame
-from pipeline.simulator.report import Report, Way
+from pipeline.simulator.report import Report
 from pipeline.simulator.script import Script
 from pipeline.testing import make_ticks
 from tests.system.conftest import GUIDE, Tickpipe, finish, for_kite
 from tests.system.simulating import Simulators
+from tests.system.tape import (
+    Tape,
+    assert_every_tick_is_on_the_ring_or_in_a_gap,
+    assert_nothing_came_twice_or_out_of_order,
+)
 from tests.system.test_stopping import HERE, HOLD
 
 pytestmark = pytest.mark.system
@@ -106,10 +110,10 @@ def script_for(broker: str) -> Script:
     return Script.model_validate({"faults": placed})
 
 
-def make_day(count: int) -> NDArray[np.void]:
-    """Return ticks of two instruments in turn, each known by its day volume."""
-    ticks = make_ticks([100 + n % 7 / 20 for n in range(count)])
-    ticks["instrument"] = np.arange(count) % 2
+def make_day(count: int, instruments: int = 2) -> NDArray[np.void]:
+    """Return ticks of the instruments in turn, each known by its day volume."""
+    ticks = make_ticks([100 + n % 7 / 20 for n in range(count)], step_ms=500)
+    ticks["instrument"] = np.arange(count) % instruments
     ticks["bid_e4"], ticks["ask_e4"] = ticks["price_e4"] - 500, ticks["price_e4"] + 500
     return ticks
 
@@ -122,48 +126,6 @@ def write_secrets(path: Path, broker: str, **renewed: str) -> None:
         "".join(f'{name} = "{value}"\n' for name, value in (values | renewed).items())
     )
     beside.replace(path)
-
-
-class Tape:
-    """What the strategy wrote down, by instrument: numbers of ticks, and where the gaps were."""
-
-    def __init__(self, path: Path, day: NDArray[np.void]) -> None:
-        numbers = {
-            (int(row["instrument"]), int(row["day_volume"])): place + 1
-            for place, row in enumerate(day)
-        }
-        self.ticks: dict[int, list[int]] = {0: [], 1: []}
-        self.gaps: dict[int, set[int]] = {0: set(), 1: set()}  # before which of its ticks
-        self.seqs: list[int] = []
-        self.reasons: list[str] = []
-        for line in path.read_text().splitlines():
-            kind, *values = line.split(",")
-            if kind == "tick":
-                seq, instrument, volume = map(int, values)
-                self.seqs.append(seq)
-                self.ticks[instrument].append(numbers[instrument, volume])
-            else:
-                self.reasons.append(values[0])
-                for instrument in map(int, values[2:]):
-                    self.gaps[instrument].add(len(self.ticks[instrument]))
-
-    def has(self, instrument: int, number: int) -> bool:
-        ticks = self.ticks[instrument]
-        place = bisect_left(ticks, number)
-        return place < len(ticks) and ticks[place] == number
-
-    def is_in_gap(self, instrument: int, number: int) -> bool:
-        """Whether the strategy was told of a gap where tick ``number`` would have been."""
-        return bisect_left(self.ticks[instrument], number) in self.gaps[instrument]
-
-    def has_gap_at(self, number: int) -> bool:
-        """Whether there was a gap between the last tick before ``number`` and what came then.
-
-        What comes first is the newest tick of each instrument, ``number`` - 2 at the earliest.
-        """
-        ticks = self.ticks[0]
-        bounds = ([0, *ticks][place : place + 2] for place in self.gaps[0])
-        return any(found[0] < number <= found[-1] + 2 for found in bounds if len(found) == 2)
 
 
 def is_silent(script: Script, report: Report, number: int) -> bool:
@@ -185,30 +147,7 @@ def assert_every_fault_broke_a_connection(script: Script, report: Report, tape: 
         struck for fault, struck in zip(script.faults, report.faults, strict=True) if breaks(fault)
     ]
     assert len(broken) == len(OUTAGES) < len(report.connections)
-    assert [fault for fault in broken if not tape.has_gap_at(fault.tick)] == []
-
-
-def assert_nothing_came_twice_or_out_of_order(tape: Tape) -> None:
-    assert tape.seqs == list(range(1, len(tape.seqs) + 1))
-    for numbers in tape.ticks.values():
-        assert all(before < after for before, after in itertools.pairwise(numbers))
-
-
-def assert_every_tick_is_on_the_ring_or_in_a_gap(
-    script: Script, report: Report, tape: Tape, count: int
-) -> None:
-    deliveries = report.deliveries()
-    late = set(deliveries["tick"][deliveries["way"] == Way.LATE].tolist())
-    lost = [
-        number
-        for number in range(1, count + 1)
-        if not tape.has((number - 1) % 2, number)
-        and number not in late
-        and not is_silent(script, report, number)
-    ]
-    assert [number for number in lost if not tape.is_in_gap((number - 1) % 2, number)] == []
-    for row in deliveries[np.isin(deliveries["tick"], lost)]:  # what was read is on the ring
-        assert row["frame"] > report.connections[row["connection"] - 1].proven, row
+    assert [fault for fault in broken if not tape.has_gap_at(fault.tick, 0)] == []
 
 
 def assert_subscriptions_and_modes_were_restored(report: Report) -> None:
@@ -249,7 +188,8 @@ def test_every_tick_of_a_day_of_faults_is_on_the_ring_or_in_a_gap(
     tape = Tape(tape_file, day)
     assert_every_fault_broke_a_connection(script, report, tape)
     assert_nothing_came_twice_or_out_of_order(tape)
-    assert_every_tick_is_on_the_ring_or_in_a_gap(script, report, tape, len(day))
+    sounding = [n for n in range(1, len(day) + 1) if not is_silent(script, report, n)]
+    assert_every_tick_is_on_the_ring_or_in_a_gap(tape, report, sounding)
     assert_subscriptions_and_modes_were_restored(report)
     parameters, trades = tickpipe.results_file()
     assert parameters["Ticks"] == str(len(tape.seqs))
@@ -258,6 +198,63 @@ def test_every_tick_of_a_day_of_faults_is_on_the_ring_or_in_a_gap(
     reasons = [trade["exit_reason"] for trade in trades]
     assert "stale_feed" in reasons[:-1]
     assert reasons[-1] != "stale_feed"
+
+
+SHARED: list[dict[str, Any]] = [  # of the first connection's instruments, and of the second's
+    {"kind": "reset", "symbol": "S1"},
+    {"kind": "fin", "symbol": "S0"},
+    {"kind": "stall", "symbol": "S1"},
+    {"kind": "close", "code": 1011, "symbol": "S0"},
+    {"kind": "http", "status": 500, "attempts": 2, "symbol": "S1"},
+    {"kind": "half_frame", "lost": True, "symbol": "S0"},
+    {"kind": "heartbeats", "symbol": "S1"},
+    {"kind": "unreachable", "seconds": 0.1, "missed": 500},  # both
+    {"kind": "reset", "symbol": "S0"},
+]
+
+
+def test_an_outage_of_one_connection_is_a_gap_of_its_instruments_only(
+    tickpipe: Tickpipe, simulators: Simulators, tmp_path: Path
+) -> None:
+    count, apart = 1_002, 2_004  # instruments, which need two connections; ticks between faults
+    symbols = ["S0", *(f"M{n}" for n in range(1, count - 1)), "S1"]
+    config, tape_file = tmp_path / "many.toml", tmp_path / "tape.csv"
+    head, _, rest = GUIDE.read_text().partition("[[instruments]]")
+    rows = [
+        SECOND.replace("OTHER-OPTION", symbol).replace("58964", str(10_000 + n))
+        for n, symbol in enumerate(symbols)
+    ]
+    config.write_text(head + "".join(rows) + rest[rest.index("[session]") :])
+    placed = [{"tick": n * apart} | fault for n, fault in enumerate(SHARED, 1)]
+    script = Script.model_validate({"faults": placed})
+    day = make_day(apart * (len(SHARED) + 1), count)
+    simulator = simulators(load_settings(config).instruments)(
+        day, faults=script, every_tick=True, wait_for=2, keep=True
+    )
+    chosen = QUICK | {
+        "feed.url": f'"{simulator.url}"',
+        "feed.credentials": '"simulator"',
+        "strategy.use": f'"{HERE / "strategies.py"}:HoldsAndWritesDown"',
+        "strategy.parameters.file": f'"{tape_file}"',
+    }
+    options = [part for name, value in chosen.items() for part in ("--set", f"{name}={value}")]
+    code, output = tickpipe.run("run", "--config", config, *HOLD, *options)
+    report, tape = simulator.report, Tape(tape_file, day)
+    print(output)
+    print(*report.faults, sep="\n")
+    assert code == 0
+    assert len(report.faults) == len(SHARED)
+    assert_nothing_came_twice_or_out_of_order(tape)
+    # The other connection goes on meanwhile; what nobody was sent is no matter of the feed's.
+    delivered = np.unique(report.deliveries()["tick"]).tolist()
+    assert_every_tick_is_on_the_ring_or_in_a_gap(tape, report, delivered)
+    for fault, struck in zip(script.faults, report.faults, strict=True):
+        for instrument, symbol in ((0, "S0"), (count - 1, "S1")):
+            concerned = fault.symbol in (symbol, None)
+            assert not concerned or tape.has_gap_at(struck.tick, instrument), fault
+    for instrument, symbol in ((0, "S0"), (count - 1, "S1")):
+        lives = [connection for connection in report.connections if symbol in connection.modes]
+        assert len(tape.gaps[instrument]) < len(lives)  # none of the other's outages
 
 
 def is_refused_after_expiry(report: Report) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -10,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.brokers.orders import CONFIRMATION
+from pipeline.channels.locks import lock_pid
+from pipeline.channels.rundir import lock_path
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
 from pipeline.simulator.generator import generate_day
-from tests.system.conftest import GUIDE, Tickpipe, for_kite
+from tests.system.conftest import GUIDE, Tickpipe, finish, for_kite
 from tests.system.ordering import UPDATES, report
-from tests.system.simulating import Simulators
+from tests.system.simulating import Simulator, Simulators
 
 pytestmark = pytest.mark.system
 
@@ -33,41 +38,68 @@ def config(broker: str, tmp_path: Path) -> Path:
     return path
 
 
+Start = Callable[..., tuple[Simulator, list[str]]]
+
+
+@pytest.fixture
+def start(simulators: Simulators, broker: str, config: Path) -> Start:
+    """Return what starts a simulator and gives the arguments of a run that trades at it."""
+
+    def with_faults(faults: dict[int, str]) -> tuple[Simulator, list[str]]:
+        ticks = generate_day(
+            seed=3, date=date(2026, 1, 5), ticks_per_instrument=3_000, end="09:30", lot_size=75
+        )
+        instruments = load_settings(config).instruments
+        simulator = simulators(instruments)(
+            ticks, broker=broker, speed=100.0, keep=True, order_faults=faults
+        )
+        changes = {
+            "feed.broker": broker,
+            "feed.url": simulator.url,
+            "feed.credentials": "simulator",
+            "feed.mode": "full",
+            "risk.signal_ttl_ms": 5_000,
+            "orders.gateway": broker,
+            "orders.url": f"http://127.0.0.1:{simulator.port}",
+            "orders.updates_url": f"ws://127.0.0.1:{simulator.port}{UPDATES[broker]}",
+            "orders.credentials": "simulator",
+            "orders.answer_timeout_seconds": 0.5,
+            "orders.poll_seconds": 0.2,
+        }
+        sets = [part for name, value in changes.items() for part in ("--set", f"{name}={value}")]
+        return simulator, ["--config", str(config), "--mode", "callback", *sets]
+
+    return with_faults
+
+
 @pytest.mark.parametrize("faults", [{}, {2: "timeout", 3: "reorder", 4: "parts", 5: "silent"}])
 def test_a_day_of_real_requests_leaves_the_brokers_book_equal_to_the_ledger(
-    tickpipe: Tickpipe,
-    simulators: Simulators,
-    broker: str,
-    config: Path,
-    faults: dict[int, str],
+    tickpipe: Tickpipe, start: Start, faults: dict[int, str]
 ) -> None:
-    instruments = load_settings(config).instruments
-    ticks = generate_day(
-        seed=3, date=date(2026, 1, 5), ticks_per_instrument=3_000, end="09:30", lot_size=75
-    )
-    simulator = simulators(instruments)(
-        ticks, broker=broker, speed=100.0, keep=True, order_faults=faults
-    )
-    changes = {
-        "feed.broker": broker,
-        "feed.url": simulator.url,
-        "feed.credentials": "simulator",
-        "feed.mode": "full",
-        "risk.signal_ttl_ms": 5_000,
-        "orders.gateway": broker,
-        "orders.url": f"http://127.0.0.1:{simulator.port}",
-        "orders.updates_url": f"ws://127.0.0.1:{simulator.port}{UPDATES[broker]}",
-        "orders.credentials": "simulator",
-        "orders.answer_timeout_seconds": 0.5,
-        "orders.poll_seconds": 0.2,
-    }
-    sets = [part for name, value in changes.items() for part in ("--set", f"{name}={value}")]
-    code, output = tickpipe.run("run", "--config", config, "--mode", "callback", *sets)
+    simulator, arguments = start(faults)
+    code, output = tickpipe.run("run", *arguments)
     assert code == 0, output
+    assert_books_agree(tickpipe, simulator)
+
+
+def test_a_risk_that_is_killed_with_orders_at_the_broker_is_followed_by_one_that_knows_them(
+    tickpipe: Tickpipe, start: Start
+) -> None:
+    simulator, arguments = start({2: "timeout"})
+    run = tickpipe.trade("run", *arguments)
+    tickpipe.wait_for(lambda: len(report(simulator.port)["tags"]) >= 2, "the second order")
+    os.kill(lock_pid(lock_path(tickpipe.run_directory, "risk")), signal.SIGKILL)
+    code, output = finish(run)
+    assert code == 0, output
+    assert "another risk died" in output
+    assert_books_agree(tickpipe, simulator)
+
+
+def assert_books_agree(tickpipe: Tickpipe, simulator: Simulator) -> None:
     found = report(simulator.port)
     assert found["sent_twice"] == []
     assert [place["quantity"] for place in found["held"]] == [0]
-    assert len(found["tags"]) >= 2, output
+    assert len(found["tags"]) >= 2
     assert filled_in_ledger(tickpipe.results) == found["filled"]
     assert tickpipe.trades()
 

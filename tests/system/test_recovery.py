@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,11 @@ from pipeline.risk.checking import check_ledger
 from pipeline.risk.ledger import Ledger
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
-from tests.system.conftest import GUIDE, Tickpipe, finish
+from pipeline.simulator.generator import generate_day
+from pipeline.simulator.order_faults import random_faults
+from tests.system.conftest import GUIDE, Tickpipe, finish, for_kite
 from tests.system.golden import write_day
+from tests.system.ordering import UPDATES, report
 from tests.system.simulating import Simulator, Simulators
 
 HERE = Path(__file__).parent
@@ -177,3 +181,55 @@ def test_risk_that_dies_after_the_strategy_is_started_again_all_the_same(
     code, output = run.stop()
     assert code == ExitCode.CHILD_DIED, output
     assert len(tickpipe.trades()) == 1
+
+
+# At a broker -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("broker", ["kite", "smartapi"])
+def test_kills_of_risk_at_a_broker_that_misbehaves_leave_its_book_equal_to_the_ledger(
+    tickpipe: Tickpipe, simulators: Simulators, broker: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(for_kite(GUIDE.read_text()) if broker == "kite" else GUIDE.read_text())
+    ticks = generate_day(
+        seed=3, date=date(2026, 1, 5), ticks_per_instrument=3_000, end="09:30", lot_size=75
+    )
+    simulator = simulators(load_settings(config).instruments)(
+        ticks, broker=broker, speed=40.0, keep=True, order_faults=random_faults(11, 200, share=0.3)
+    )
+    changes = {
+        "feed.broker": broker,
+        "feed.url": simulator.url,
+        "feed.credentials": "simulator",
+        "feed.mode": "full",
+        "risk.signal_ttl_ms": 5_000,
+        "orders.gateway": broker,
+        "orders.url": f"http://127.0.0.1:{simulator.port}",
+        "orders.updates_url": f"ws://127.0.0.1:{simulator.port}{UPDATES[broker]}",
+        "orders.credentials": "simulator",
+        "orders.answer_timeout_seconds": 0.5,
+        "orders.poll_seconds": 0.2,
+        "recovery.ask_seconds": 0.1,
+        "recovery.lost_seconds_min": 2,
+    }
+    sets = [part for name, value in changes.items() for part in ("--set", f"{name}={value}")]
+    run = Run(tickpipe, tickpipe.trade("run", "--config", config, *sets))
+    for orders in (1, 3, 5):
+        run.wait_for("risk", "orders", orders)
+        run.kill_risk()
+    code, output = finish(run.process)
+    assert code == ExitCode.OK, output
+    assert output.count("risk died: killed by SIGKILL. Starting another one") == 3
+    found = report(simulator.port)
+    assert found["sent_twice"] == []
+    assert [place["quantity"] for place in found["held"]] == [0], output
+    with Ledger.read(ledger_of(tickpipe)) as ledger:
+        history, orders_sent, trades = ledger.history(), ledger.orders(), ledger.trades()
+    filled = {
+        order.order_id: [sum(f.quantity for f in fills), sum(f.turnover_e4 for f in fills)]
+        for order, fills in orders_sent
+        if fills
+    }
+    assert filled == found["filled"]
+    assert check_ledger(load_settings(config), history, trades) == []

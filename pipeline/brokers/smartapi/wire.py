@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -98,12 +99,15 @@ _PRICE_MAX = (2**63 - 1) // E4_PER_PAISA
 
 
 class Decoded(NamedTuple):
-    """One packet that was understood."""
+    """One packet that was understood. One is made for every tick: by ``_decoded``."""
 
     ticks: NDArray[np.void]  # one TICK row, its own memory; seq 0
     instrument: int  # the row's, as a Python int
     sequence: int  # the broker's; 0 = it gave none
     skipped: int  # bytes behind what is known of the packet
+
+
+_decoded = partial(tuple.__new__, Decoded)  # half the time of Decoded(…)
 
 
 def instrument_key(instrument: Instrument) -> tuple[int, bytes]:
@@ -153,16 +157,19 @@ def decode(
     if row_type is not TICK:
         has_depth = mode == MODE_SNAPQUOTE
         row += _depth(data, instrument, time_ns, now_ns) if has_depth else bytes(DEPTH.itemsize)
-    return Decoded(np.frombuffer(bytearray(row), row_type), instrument, sequence, skipped)
+    return _decoded((np.frombuffer(bytearray(row), row_type), instrument, sequence, skipped))
 
 
 def _best_prices(data: bytes | memoryview) -> tuple[int, int]:
     """Return best bid and ask of the depth, 0 where there is none; sides go by the flag."""
     flags = _FLAGS.unpack_from(data, _DEPTH_START)
     prices = _PRICES.unpack_from(data, _DEPTH_START)
-    if flags == _BIDS_FIRST:
-        bid, ask = max(prices[:5]), min(prices[5:])
-        if 0 <= bid <= _PRICE_MAX and 0 < ask <= _PRICE_MAX:
+    if flags == _BIDS_FIRST:  # and, as nearly every packet, the best first: no need to search
+        bid, b2, b3, b4, last_bid, ask, a2, a3, a4, last_ask = prices
+        if (
+            _PRICE_MAX >= bid >= b2 >= b3 >= b4 >= last_bid >= 0
+            and 0 < ask <= a2 <= a3 <= a4 <= last_ask <= _PRICE_MAX
+        ):
             return bid, ask
     sides: dict[int, list[int]] = {0: [], 1: []}
     for flag, price in zip(flags, prices, strict=True):

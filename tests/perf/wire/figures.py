@@ -45,10 +45,12 @@ def with_ratios(figures: dict[str, float]) -> dict[str, float]:
         (POLL_TO_KITE, "kite: tickpipe, poll, the feed too", "kite: KiteTicker"),
         (POLL_TO_SMART, "smartapi: tickpipe, poll, the feed too", "smartapi: SmartWebSocketV2"),
     ):
-        if p50_of(theirs) in figures:
+        if {p50_of(ours), p50_of(theirs)} <= figures.keys():
             found[name] = figures[p50_of(ours)] / figures[p50_of(theirs)]
-    bare_us = figures[p50_of("kite: bare wake-ups")]
-    found[OVER_BARE] = figures[p50_of("kite: tickpipe, callback")] - bare_us
+    bare = p50_of("kite: bare wake-ups")
+    callback = p50_of("kite: tickpipe, callback")
+    if {bare, callback} <= figures.keys():
+        found[OVER_BARE] = figures[callback] - figures[bare]
     return found
 
 

@@ -153,8 +153,9 @@ def test_risk_hears_each_request_to_close_once(run_settings: Make, processes: Pr
         shown = np.zeros(1, positions_dtype(1))
         with RiskLine(settings) as line:
             while not line.ended:
-                if (reason := line.close_request()) is not None:
-                    heard.append(reason)
+                for asked in line.asked():
+                    heard.append(str(asked.message["reason"]))
+                    asked.reply({})  # to somebody who does not wait for it
                     shown["positions"][0]["position_id"] = len(heard)
                     line.positions.publish(shown)
                 line.read(64)
