@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline import __version__, control_verbs, verbs
+from pipeline import __version__, control_verbs, recording_verbs, verbs
 from pipeline.errors import TickpipeError
 from pipeline.runtime.exit_codes import ExitCode, exit_code_of
 from pipeline.settings import Mode
@@ -147,6 +147,32 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     _tick_file(backtest)
     _trading_options(backtest)
 
+    record = _add(
+        table,
+        "record",
+        verbs.record,
+        "record ticks and gaps to Parquet: the feed and the recorder, nothing that trades",
+        "record\nrecord --config my.toml --out recordings\n"
+        "run --set recorder.directory=recordings      (beside a run that trades)",
+    )
+    _config_options(record)
+    record.add_argument(
+        "--out", type=Path, metavar="DIR", help="where to (recorder.directory, else recordings)"
+    )
+
+    ticks = _add(
+        table,
+        "ticks",
+        verbs.ticks,
+        "show what is in a tick file or a recording, or write it in another form",
+        "ticks recordings/2026-11-23\nticks day.csv.gz --parquet recordings\n"
+        "ticks recordings/2026-11-23/NIFTY.parquet --csv nifty.csv",
+    )
+    _tick_file(ticks)
+    _config_options(ticks)
+    ticks.add_argument("--csv", type=Path, metavar="FILE", help="CSV to write")
+    ticks.add_argument("--parquet", type=Path, metavar="DIR", help="recording to write")
+
     compare = _add(
         table,
         "compare",
@@ -262,7 +288,7 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentPar
     generate = _add(
         table,
         "generate",
-        verbs.generate,
+        recording_verbs.generate,
         "write a realistic synthetic day of ticks",
         "generate day.csv\ngenerate day.csv.gz --seed 42 --ticks 50000\n"
         "generate day.csv --instruments 20 --date 2026-01-05",
@@ -336,7 +362,11 @@ def _trading_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _tick_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="tick file: timestamp,price,volume; .gz allowed")
+    parser.add_argument(
+        "file",
+        type=Path,
+        help="tick file: timestamp,price,volume; .gz allowed; or a recording: Parquet, a day",
+    )
 
 
 def _speed(text: str) -> float | None:

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.channels.line import FEED, RISK, ROLES, STRATEGY
+from pipeline.channels.line import FEED, RECORDER, RISK, ROLES
 from pipeline.records import PRICE_SCALE, ProcessState
 from pipeline.runtime.latency import measured
 from pipeline.settings import Settings
@@ -110,7 +110,7 @@ class Display:
                 heading, justify="left" if heading in ("process", "state") else "right"
             )
         published = _value(beats, FEED, "ticks")
-        for role in ROLES:
+        for role in (*ROLES, RECORDER):
             if role in beats:
                 table.add_row(*self._process_row(beats, role, published))
         return table
@@ -121,7 +121,7 @@ class Display:
 
         row = [role, ProcessState(value("state")).name.lower(), str(value("pid"))]
         row.append(f"{value('ticks'):,}")
-        if role not in (STRATEGY, RISK):
+        if role == FEED:
             return [*row, f"{value('unread'):,}"]
         row += [f"{max(0, published - value('last_seq')):,}", str(value("lapped"))]
         row.append(str(value("lost")))

@@ -17,6 +17,7 @@
     ├── FeedError                 the broker's side of the tick stream
     │   ├── AuthRefused           401 / 403: the token, not the network
     │   └── FeedLost              nobody ever answered at the address
+    ├── RecordingFailed           ticks cannot be written; the run goes on without
     └── StrategyError             the user's strategy
         ├── BadSignal             a strategy returned something that is not a signal
         └── StrategyFailed        too many consecutive failures
@@ -92,6 +93,10 @@ class AuthRefused(FeedError):
 
 
 class FeedLost(FeedError):
+    pass
+
+
+class RecordingFailed(TickpipeError):
     pass
 
 

@@ -11,9 +11,9 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -24,17 +24,20 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from pipeline import recording_verbs
 from pipeline.backtest import backtest as run_backtest
 from pipeline.brokers.files import complete_instruments
 from pipeline.brokers.orders import CONFIRMATION, order_login, refuse_unconfirmed
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
+from pipeline.brokers.recorded.journal import check_ready
 from pipeline.channels import NATIVE_MISSING, choose
 from pipeline.channels.inspection import ReaderReport, inspect
-from pipeline.channels.line import Watch
+from pipeline.channels.line import FEED, RECORDER, Watch
 from pipeline.channels.locks import lock_is_held
 from pipeline.channels.rundir import lock_path
 from pipeline.display import Display
 from pipeline.errors import PortInUse, TickpipeError, UsageError, explain
+from pipeline.recording_verbs import date_of, last_weekday
 from pipeline.records import IST, ProcessState
 from pipeline.results.files import read_results, results_files
 from pipeline.results.parameters import settings_rows
@@ -149,7 +152,7 @@ def demo(options: argparse.Namespace) -> ExitCode:
     options.results, options.file = folder, folder / "day.csv"
     settings = _settings(options)
     lot_size = settings.instruments[0].lot_size
-    day = generate_day(seed=options.seed, date=_last_weekday(), lot_size=lot_size)
+    day = generate_day(seed=options.seed, date=last_weekday(), lot_size=lot_size)
     write_ticks(options.file, day)
     ticks = read_ticks(options.file, settings.instruments)
     console.print(f"generated {len(ticks):,} ticks in {options.file} (seed {options.seed})")
@@ -160,10 +163,33 @@ def demo(options: argparse.Namespace) -> ExitCode:
     return _through_simulator(options, lockstep, day_s / options.seconds)
 
 
+def record(options: argparse.Namespace) -> ExitCode:
+    """Run the feed and the recorder alone."""
+    given = [] if options.out is None else [f'recorder.directory="{options.out}"']
+    settings = _settings(options, given)
+    if settings.recorder.directory is None:
+        settings = _settings(options, ['recorder.directory="recordings"'])
+    return _watched(settings, roles=(FEED, RECORDER))
+
+
+def ticks(options: argparse.Namespace) -> ExitCode:
+    return recording_verbs.ticks(options, lambda: _settings(options))
+
+
 def _supervise(settings: Settings, ticks: NDArray[np.void] | None = None) -> ExitCode:
     """Run the pipeline with its display and print the summary; ``ticks`` are those of a file."""
     load_strategy(settings.strategy)  # its mistakes are told before anything starts
     _check_days(settings, ticks)
+    return _watched(settings, ticks)
+
+
+def _watched(
+    settings: Settings,
+    ticks: NDArray[np.void] | None = None,
+    roles: Collection[str] | None = None,
+) -> ExitCode:
+    if settings.recorder.directory is not None:
+        check_ready(settings.recorder.directory)
     choose(settings.channels.implementation)  # likewise
     if settings.feed.broker != "recorded":
         load_secrets(settings.feed, os.environ)
@@ -178,7 +204,7 @@ def _supervise(settings: Settings, ticks: NDArray[np.void] | None = None) -> Exi
         if console.is_terminal:
             total = None if ticks is None else len(ticks)
             display = stack.enter_context(Display(settings, console, total))
-        code = supervise(settings, logs=logs, on_turn=display)
+        code = supervise(settings, logs=logs, on_turn=display, roles=roles)
     for path in sorted(_result_files(settings) - before):
         print_summary(path)
     return code
@@ -282,22 +308,6 @@ def simulate(options: argparse.Namespace) -> ExitCode:
     )
 
 
-def generate(options: argparse.Namespace) -> ExitCode:
-    day = _last_weekday() if options.date is None else _date("--date ", options.date)
-    ticks = generate_day(
-        seed=options.seed,
-        date=day,
-        instruments=options.instruments,
-        ticks_per_instrument=options.ticks,
-    )
-    symbols = [f"SYM-{n}" for n in range(1, options.instruments + 1)]
-    count = write_ticks(options.file, ticks, symbols if len(symbols) > 1 else None)
-    console.print(f"wrote {count:,} ticks of {day} to {options.file}", soft_wrap=True)
-    if len(symbols) > 1:
-        console.print(f"to play it, name {symbols[0]} to {symbols[-1]} in [[instruments]]")
-    return ExitCode.OK
-
-
 def _simulated(settings: Settings) -> str:
     """Return the broker whose protocol the simulator speaks: that of the configuration."""
     return "smartapi" if settings.feed.broker == "recorded" else settings.feed.broker
@@ -346,32 +356,12 @@ def _simulator_child(file: Path, settings: Settings, speed: float | None, port: 
     sys.exit(boundary.guard("simulator", serve))
 
 
-def _date(option: str, text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(
-            explain(
-                f"{option}{text}: {error}",
-                rule="a date is YYYY-MM-DD",
-                cure=f"for example {option}2026-01-05",
-            )
-        ) from None
-
-
-def _last_weekday() -> date:
-    day = datetime.now(IST).date()
-    while day.weekday() >= 5:
-        day -= timedelta(days=1)
-    return day
-
-
 # The market ----------------------------------------------------------------------------------
 
 
 def calendar(options: argparse.Namespace) -> ExitCode:
     """Show a day of every segment; a date that the rulebook does not have is refused."""
-    day = datetime.now(IST).date() if options.date is None else _date("", options.date)
+    day = datetime.now(IST).date() if options.date is None else date_of("", options.date)
     console.print(day_report(read_rulebook(), day), soft_wrap=True)
     return ExitCode.OK
 

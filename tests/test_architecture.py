@@ -28,12 +28,13 @@ TOP = frozenset(
         "cli",
         "control_verbs",
         "display",
+        "recording_verbs",
         "testing",
         "trader",
         "verbs",
     }
 )
-CHILDREN = frozenset({"feed", "strategy", "risk"})  # what the supervisor forks
+CHILDREN = frozenset({"feed", "strategy", "risk", "recorder"})  # what the supervisor forks
 FLOORS = (
     TOP,
     CHILDREN | {"supervisor", "simulator"},
@@ -62,6 +63,11 @@ SHELL_FILES = frozenset(
         "cli",
         "verbs",
         "backtest",
+        "brokers/recorded/counts",
+        "brokers/recorded/journal",
+        "brokers/recorded/parquet",
+        "brokers/recorded/recording",
+        "recording_verbs",
         "control_verbs",
         "testing",
         "feed/connecting",

@@ -48,7 +48,11 @@ RUN_FILES = {
         readers.FILE_NAME,
         rundir.RUN_LOCK,
     ),
-    *(f"{role}.{kind}" for role in (*line.ROLES, line.ADAPTER) for kind in ("lock", "beat")),
+    *(
+        f"{role}.{kind}"
+        for role in (*line.ROLES, line.RECORDER, line.ADAPTER)
+        for kind in ("lock", "beat")
+    ),
 }
 _SECTION_CLASSES: dict[str, Any] = {
     name: Instrument if name == "instruments" else field.annotation

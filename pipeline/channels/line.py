@@ -58,6 +58,7 @@ FEED, STRATEGY, RISK = "feed", "strategy", "risk"
 ROLES = (FEED, STRATEGY, RISK)
 READER_NAMES = (STRATEGY, RISK)
 ADAPTER = "adapter"  # a reader more, where a user's program wants the ticks too
+RECORDER = "recorder"  # reads them too, and nobody waits for it
 
 TICKS, SIGNALS, POSITIONS = "ticks.ring", "signals.queue", "positions.cell"
 
@@ -411,7 +412,7 @@ class Watch:
     """Reads the heartbeats of a run from outside; attaches to each as it appears."""
 
     def __init__(self, directory: Path) -> None:
-        self._paths = {role: directory / f"{role}.beat" for role in ROLES}
+        self._paths = {role: directory / f"{role}.beat" for role in (*ROLES, RECORDER)}
         self._cells: dict[str, CellReader] = {}
         self._rows: dict[str, NDArray[np.void]] = {}
 
@@ -434,6 +435,5 @@ class Watch:
 def declare_gone(readers: Readers, role: str) -> None:
     """Say that the reader ``role`` died, so that nobody waits for it any more."""
     if role in READER_NAMES:
-        slot: ReaderSlot = readers.slot(role)
-        slot.declare_gone()
+        readers.slot(role).declare_gone()
         readers.bells(RISK).ring()  # it may be parked, waiting for that reader

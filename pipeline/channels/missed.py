@@ -1,4 +1,4 @@
-"""The ticks that a reader which died did not come to, for the one that goes on in its slot."""
+"""The records that were published before a reader came, as far as the ring still has them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from pipeline.channels.readers import ReaderSlot
 from pipeline.channels.ring import RingReader
 from pipeline.records import TICK, WhenLapped
 
-READ_MAX = 4_096  # ticks copied at once
+READ_MAX = 4_096  # records copied at once
 
 
-def read_again(path: Path, place: ReaderSlot, after_seq: int, up_to: int) -> NDArray[np.void]:
-    """Return a copy of the ticks behind ``after_seq`` up to ``up_to``, as far as the ring at
+def read_again(
+    path: Path,
+    place: ReaderSlot,
+    after_seq: int,
+    up_to: int,
+    slot: np.dtype[np.void] = TICK,
+) -> NDArray[np.void]:
+    """Return a copy of the records behind ``after_seq`` up to ``up_to``, as far as the ring at
     ``path`` still has them; ``place`` is the slot of the reader that goes on at ``up_to``."""
-    reader = RingReader(path, TICK, place, WhenLapped.OLDEST)
+    reader = RingReader(path, slot, place, WhenLapped.OLDEST)
     try:
         reader.cursor = min(after_seq, up_to)
-        rows = [np.zeros(0, TICK)]
+        rows = [np.zeros(0, slot)]
         while reader.cursor < up_to:
             rows.append(reader.read(READ_MAX, up_to))
     finally:

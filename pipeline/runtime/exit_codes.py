@@ -39,6 +39,7 @@ class ExitCode(IntEnum):
     CHILD_DIED = 11, "a process of the run was killed or died", True
     CHANNEL_BROKEN = 12, "shared memory was not what it should be", True
     CONTROL_REFUSED = 13, "no run of this name listens, or it refused what was asked"
+    RECORDING_FAILED = 14, "ticks could not be recorded; the run itself went on"
     LEDGER_FAILED = 15, "the ledger could not be written; its message says what is missing there"
     INTERRUPTED = 130, "stopped by Ctrl-C"  # 128 + SIGINT, as shells count it
 
@@ -55,6 +56,7 @@ _CODE_OF: dict[type[BaseException], ExitCode] = {
     errors.ChannelError: ExitCode.CHANNEL_BROKEN,
     errors.FeedError: ExitCode.FEED_LOST,
     errors.AuthRefused: ExitCode.AUTH_REFUSED,
+    errors.RecordingFailed: ExitCode.RECORDING_FAILED,
     errors.LedgerFailed: ExitCode.LEDGER_FAILED,
     errors.StrategyError: ExitCode.STRATEGY_FAILED,
     KeyboardInterrupt: ExitCode.INTERRUPTED,

@@ -24,6 +24,7 @@ from pipeline.settings.options import (
     WaitingSettings,
 )
 from pipeline.settings.page import settings_page
+from pipeline.settings.recording import RecorderSettings
 from pipeline.settings.recovery import PaperSettings, RecoverySettings
 from pipeline.settings.risk import RiskSettings
 from pipeline.settings.secrets import (
@@ -53,6 +54,7 @@ __all__ = [
     "OrdersSettings",
     "PaperSettings",
     "PinningSettings",
+    "RecorderSettings",
     "RecoverySettings",
     "RiskSettings",
     "RunSettings",

@@ -31,6 +31,7 @@ from pipeline.settings.kinds import (
     option,
     strict_bool,
 )
+from pipeline.settings.recording import RecorderSettings
 from pipeline.settings.recovery import PaperSettings, RecoverySettings
 from pipeline.settings.risk import RiskSettings
 
@@ -278,6 +279,7 @@ class Settings(Section):
     waiting: WaitingSettings
     pinning: PinningSettings = PinningSettings()
     channels: ChannelSettings = ChannelSettings()
+    recorder: RecorderSettings = RecorderSettings()
     orders: OrdersSettings = OrdersSettings()
     paper: PaperSettings = PaperSettings()
     recovery: RecoverySettings = RecoverySettings()

@@ -45,7 +45,8 @@ class Playhead:
     """
 
     def __init__(self, ticks: NDArray[np.void], speed: float | None) -> None:
-        elapsed_ns = ticks["ts_event_ns"] - ticks["ts_event_ns"][0]
+        # The exchange's time may go back for a moment; the order is the recording's.
+        elapsed_ns = np.maximum.accumulate(ticks["ts_event_ns"] - ticks["ts_event_ns"][0])
         self._due_s = elapsed_ns / (1e9 * (speed or 1.0))
         self._start_s = 0.0
         self.count = len(ticks)

@@ -51,6 +51,9 @@ def plan(topology: Topology, settings: Settings) -> Plan:
     spin, notes = _choose_spin(topology, settings, cpus)
     spinners = _spinners(settings)
     roles = {role: Seat(cpus[role], spin if role in spinners else "yield") for role in ROLES}
+    taken = {cpu for seat in roles.values() for cpu in seat.cpus}
+    rest = [cpu for cpu in topology.allowed if cpu not in taken]
+    roles["recorder"] = Seat(tuple(rest or topology.allowed))  # which never spins
     return Plan(
         roles=roles,
         notes=(*notes, *_sibling_notes(topology, settings, cpus), *_isolated_notes(topology, cpus)),

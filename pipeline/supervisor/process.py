@@ -25,6 +25,7 @@ from pipeline.channels.line import (
     ADAPTER,
     FEED,
     READER_NAMES,
+    RECORDER,
     RISK,
     ROLES,
     STRATEGY,
@@ -50,8 +51,8 @@ from pipeline.supervisor.topology import read_topology
 
 log = logging.getLogger("supervisor")
 
-START_ORDER = (RISK, STRATEGY, FEED)
-STOP_ORDER = (STRATEGY, RISK, FEED)
+START_ORDER = (RISK, STRATEGY, RECORDER, FEED)
+STOP_ORDER = (STRATEGY, RISK, FEED, RECORDER)  # it records to the end
 TURN_SECONDS = 0.1  # a heartbeat is as old at most
 STANDSTILL_NS = 1_000_000_000  # a turn of the supervisor's own that took this long
 
@@ -64,13 +65,15 @@ def supervise(
     *,
     logs: ChildLogs,
     on_turn: OnTurn | None = None,
-    roles: Collection[str] = ROLES,
+    roles: Collection[str] | None = None,
 ) -> ExitCode:
     """Run the pipeline until it ends or a signal asks to stop; leave nothing behind.
 
     ``on_turn`` is called with the newest heartbeats about ten times a second. ``roles`` are
-    the processes to start; with "adapter" among them another program will read the ring too.
+    the processes to start, those that the settings ask for unless given; with "adapter" among
+    them another program will read the ring too.
     """
+    roles = roles_of(settings) if roles is None else roles
     arrangement = plan(read_topology(), settings)
     table = choose(settings.channels.implementation).Readers
     for note in arrangement.notes:
@@ -89,6 +92,11 @@ def supervise(
 
 def _reader_names(roles: Collection[str]) -> tuple[str, ...]:
     return (*READER_NAMES, ADAPTER) if ADAPTER in roles else READER_NAMES
+
+
+def roles_of(settings: Settings) -> tuple[str, ...]:
+    """Return the processes that the settings ask for."""
+    return ROLES if settings.recorder.directory is None else (*ROLES, RECORDER)
 
 
 def _session_days(settings: Settings) -> object:
@@ -114,6 +122,7 @@ class _Crew:
             FEED: settings.feed_restarts_max,
             RISK: settings.risk_restarts_max,
             STRATEGY: 0,
+            RECORDER: 0,
         }
         self._looked_ns = self._patient_from_ns = monotonic_ns()
         self._code = ExitCode.OK

@@ -7,6 +7,7 @@
     risk      killed, hung           another one takes the ledger and the ring up where they are,
                                      recovery.restarts_max times
               any other death        stop at once: nobody guards what is open
+    recorder  any death              carry on: ticks are not recorded any more
 
 Who hangs is killed and then counts as dead. A feed of live ticks is started again, for it holds
 nothing that its ring does not; and risk, for the ledger has all that it knew (I6). A strategy
@@ -65,7 +66,14 @@ _UNGUARDED = _Policy(
     "OPEN POSITIONS ARE UNGUARDED: look at them in the broker's terminal now",
 )
 
-_ON_DEATH = {"feed": _STALE, "strategy": _GUARDED, "risk": _UNGUARDED}
+_UNRECORDED = _Policy(Action.CARRY_ON, "Ticks are not recorded any more; the run goes on")
+
+_ON_DEATH = {
+    "feed": _STALE,
+    "strategy": _GUARDED,
+    "risk": _UNGUARDED,
+    "recorder": _UNRECORDED,
+}
 _ON_CODE = {
     ("strategy", ExitCode.STRATEGY_FAILED): _GIVEN_UP,
     ("strategy", ExitCode.BAD_STRATEGY): _GIVEN_UP,
@@ -76,6 +84,7 @@ _CODE_OF_HANG = {
     "feed": ExitCode.CHILD_DIED,
     "strategy": ExitCode.STRATEGY_FAILED,  # on_tick never returned
     "risk": ExitCode.CHILD_DIED,
+    "recorder": ExitCode.RECORDING_FAILED,
 }
 
 

@@ -36,6 +36,7 @@ from pipeline.brokers.recorded.columns import (
     went_back,
     wrong_column_count,
 )
+from pipeline.brokers.recorded.recording import is_recording, read_recording
 from pipeline.errors import TickFileError, explain
 from pipeline.records import TICK
 from pipeline.settings import Instrument
@@ -48,7 +49,10 @@ def read_ticks(path: Path, instruments: Sequence[Instrument]) -> NDArray[np.void
 
     Without a symbol column every line belongs to the only instrument. ``day_volume`` is the
     running sum of each instrument's volume. Raises TickFileError with file, line and value.
+    A Parquet file or a day's folder of a recorder is read too, see recording.py.
     """
+    if is_recording(path):
+        return read_recording(path, instruments)
     with _opened(path) as lines:
         header = next(lines, "")
         columns = _columns(path, header, instruments)

@@ -58,6 +58,7 @@ def test_the_numbers_never_change() -> None:
         "CHILD_DIED": 11,
         "CHANNEL_BROKEN": 12,
         "CONTROL_REFUSED": 13,
+        "RECORDING_FAILED": 14,
         "LEDGER_FAILED": 15,
         "INTERRUPTED": 130,
     }

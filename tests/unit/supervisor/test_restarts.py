@@ -120,3 +120,16 @@ def test_a_risk_that_said_why_it_ended_is_not_started_again() -> None:
 def test_a_strategy_is_not_started_again() -> None:
     assert on_death("strategy", KILLED, restarts_left=1) == on_death("strategy", KILLED)
     assert on_hang("strategy", restarts_left=1) == on_hang("strategy")
+
+
+@pytest.mark.parametrize(
+    ("returncode", "code"), [(KILLED, ExitCode.CHILD_DIED), (14, ExitCode.RECORDING_FAILED)]
+)
+def test_without_its_recorder_a_run_goes_on_and_says_so_at_the_end(
+    returncode: int, code: ExitCode
+) -> None:
+    verdict = on_death("recorder", returncode, restarts_left=1)
+    assert verdict.action is Action.CARRY_ON
+    assert not verdict.stop
+    assert verdict.exit_code is code
+    assert on_hang("recorder").action is Action.CARRY_ON

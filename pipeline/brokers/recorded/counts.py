@@ -1,0 +1,76 @@
+"""What one recorder counted, as JSON beside its recordings: recording-….json.
+
+It is written after each part. "recording" in a directory that nobody records to means that the
+recorder was killed, and that ticks may be missing behind what it says.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TypedDict
+
+from pipeline.records import IST
+
+
+class Counted(TypedDict):
+    """Of one kind. recorded + lost = published, which is the last seq that was written or lost."""
+
+    published: int
+    recorded: int
+    lost: int
+
+
+class Counts(TypedDict):
+    recording_ns: int
+    written_ns: int
+    run: str
+    state: str  # recording, ended, cut short
+    flush_seconds_max: float
+    counted: dict[str, Counted]
+
+
+def write_counts(directory: Path, counts: Counts) -> None:
+    """Write them whole. Raises OSError."""
+    path = directory / f"recording-{counts['recording_ns']}.json"
+    temporary = directory / f".{path.name}"
+    try:
+        temporary.write_text(json.dumps(counts, indent=2) + "\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cut_short(directory: Path) -> list[str]:
+    """Say what recorders that were killed may have missed, each once.
+
+    Whoever calls this holds the directory's lock. Raises OSError.
+    """
+    found = []
+    for path in sorted(directory.glob("recording-*.json")):
+        counts = _read(path)
+        if counts is not None and counts["state"] == "recording":
+            write_counts(directory, {**counts, "state": "cut short"})
+            found.append(_meaning(counts))
+    return found
+
+
+def _read(path: Path) -> Counts | None:
+    """Return the counts; None where the power went before they were on the disk."""
+    try:
+        counts: Counts = json.loads(path.read_text())
+    except ValueError:
+        return None
+    return counts
+
+
+def _meaning(counts: Counts) -> str:
+    ticks = counts["counted"]["ticks"]
+    at = datetime.fromtimestamp(counts["written_ns"] // 1_000_000_000, IST)
+    return (
+        f"a recorder was cut short: of run {counts['run']}, up to seq {ticks['published']} "
+        f"{ticks['recorded']} ticks are recorded and {ticks['lost']} lost "
+        f"({at:%Y-%m-%d %H:%M:%S}); what came after, {counts['flush_seconds_max']:g} s or more, "
+        f"is missing"
+    )
