@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.brokers.recorded.counts import told
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.brokers.recorded.journal import journal_parts
 from pipeline.brokers.recorded.recording import (
@@ -124,11 +125,32 @@ def _say_what_is_missing(path: Path) -> None:
     gaps = gaps_of(path)
     seconds = float((gaps["ended_epoch_ns"] - gaps["began_epoch_ns"]).sum()) / 1e9
     console.print(f"gaps: {len(gaps)}, {seconds:,.1f} s in all")
+    if path.is_dir():
+        _say_what_was_counted(day_of(path))
     if path.is_dir() and journal_parts(day_of(path)):
         console.print(
             "a recorder writes here now, or was killed: what it had not written is missing",
             soft_wrap=True,
         )
+
+
+def _say_what_was_counted(day: Path) -> None:
+    """Say what the recorders of a day counted, and what their seqs show to be missing or twice."""
+    for line in told(day.parent):
+        console.print(line, soft_wrap=True)
+    rows = np.concatenate(
+        [r[["recording_ns", "seq"]] for r in symbols_of(day).values()]  # every instrument's
+    )
+    missing = 0
+    for recording_ns in np.unique(rows["recording_ns"]):
+        seqs = np.unique(rows["seq"][rows["recording_ns"] == recording_ns])
+        missing += int(seqs[-1] - seqs[0]) + 1 - len(seqs)
+    twice = len(rows) - len(np.unique(rows))
+    console.print(
+        f"between the first and the last tick of each recording: {missing:,} missing or of another "
+        f"day, {twice:,} twice",
+        soft_wrap=True,
+    )
 
 
 def generate(options: argparse.Namespace) -> ExitCode:

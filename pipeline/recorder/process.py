@@ -127,11 +127,13 @@ class _Recorder:
         self._left_ns: int | None = None  # until when to settle, once a stop was asked for
 
     def recover(self) -> None:
-        """Settle what a recorder that was killed left, and say what may be missing."""
+        """Say what may be missing of what a recorder that was killed left.
+
+        It is settled at the end, with what comes now: settled first, the ring would be overrun.
+        """
         with _writing(self._directory):
             for counts in cut_short(self._directory):
                 log.warning("%s: %s", self._directory, counts)
-            self._settle_all()
 
     def work(self) -> int:
         done = sum([kept.read() for kept in self._kept.values()])

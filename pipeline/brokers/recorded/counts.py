@@ -56,6 +56,23 @@ def cut_short(directory: Path) -> list[str]:
     return found
 
 
+def told(directory: Path) -> list[str]:
+    """Say of each recording in ``directory`` what was recorded and what was lost."""
+    lines = []
+    for path in sorted(directory.glob("recording-*.json")):
+        counts = _read(path)
+        lines.append(f"{path.name}: damaged" if counts is None else _told(counts))
+    return lines
+
+
+def _told(counts: Counts) -> str:
+    kinds = [
+        f"{kind} {n['recorded']:,} of {n['published']:,}, {n['lost']:,} lost"
+        for kind, n in counts["counted"].items()
+    ]
+    return f"run {counts['run']}, {counts['state']}: {'; '.join(kinds)}"
+
+
 def _read(path: Path) -> Counts | None:
     """Return the counts; None where the power went before they were on the disk."""
     try:

@@ -101,11 +101,16 @@ def recorded(kind: str, rows: Rows, recording_ns: int, ahead_ns: int = 0) -> Row
 
 
 def ticks_of(rows: Rows) -> Rows:
-    """Return RECORDED_TICK rows as TICK rows; seq, flags and ts_recv_ns are 0."""
+    """Return RECORDED_TICK rows as TICK rows; seq, flags and ts_recv_ns are 0.
+
+    A tick without the exchange's time has that of its receipt.
+    """
     ticks = np.zeros(len(rows), TICK)
     for name in TICK.names or ():
         if name in (rows.dtype.names or ()) and name not in ("seq", "flags"):
             ticks[name] = rows[name]
+    untimed = ticks["ts_event_ns"] == 0
+    ticks["ts_event_ns"][untimed] = rows["ts_recv_epoch_ns"][untimed]
     return ticks
 
 
@@ -121,7 +126,7 @@ def write_file(path: Path, kind: str, rows: Rows, about: Mapping[str, Any]) -> N
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            parquet.write_table(table, file)
+            parquet.write_table(table, file, write_page_checksum=True)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -154,13 +159,30 @@ def read_file(path: Path) -> tuple[Rows, Mapping[str, Any]]:
     """
     about = read_about(path)
     _, parquet = arrow()
-    table = _unless_damaged(path, lambda: parquet.read_table(path, partitioning=None))
-    if tuple(table.column_names) != _columns(about["kind"], about):
+    table = _unless_damaged(
+        path,
+        lambda: parquet.read_table(path, partitioning=None, page_checksum_verification=True),
+    )
+    kind = about["kind"]
+    if tuple(table.column_names) != _columns(kind, about):
         raise refused(path, "other columns than a recording has", "name a recording of tickpipe")
-    rows = np.zeros(len(table), KINDS[about["kind"]])
+    rows = np.zeros(len(table), KINDS[kind])
     for name in table.column_names:
+        _check_column(path, kind, name, table[name])
         rows[name] = table[name].to_pylist() if name == "reason" else table[name].to_numpy()
+    if kind == "ticks" and len(rows) and rows["price_e4"].min() <= 0:
+        what = f"price_e4 {rows['price_e4'].min()} is not above 0"
+        raise refused(path, what, "it is damaged, or was not written by tickpipe")
     return rows, about
+
+
+def _check_column(path: Path, kind: str, name: str, column: Any) -> None:
+    pyarrow, _ = arrow()
+    number = KINDS[kind][name]
+    expected = pyarrow.string() if number.kind == "S" else pyarrow.from_numpy_dtype(number)
+    if column.type != expected or column.null_count:
+        what = f"column {name} is {column.type} with {column.null_count} nulls, not {expected}"
+        raise refused(path, what, "name a recording of tickpipe")
 
 
 def read_about(path: Path) -> Mapping[str, Any]:
@@ -170,9 +192,13 @@ def read_about(path: Path) -> Mapping[str, Any]:
     if _META not in metadata:
         raise refused(path, "not written by tickpipe", "name a recording of tickpipe")
     about: Mapping[str, Any] = _unless_damaged(path, lambda: json.loads(metadata[_META]))
+    if not isinstance(about, dict) or "version" not in about:
+        raise refused(path, "it says no version", "name a recording of tickpipe")
     if about["version"] != VERSION:
         what = f"version {about['version']}, this program reads {VERSION}"
         raise refused(path, what, "use the program that wrote it")
+    if "kind" not in about or about["kind"] not in KINDS:
+        raise refused(path, "it says no kind that there is", "name a recording of tickpipe")
     return about
 
 

@@ -152,8 +152,8 @@ def test_a_missing_file_is_named(path: Path) -> None:
     assert "cure: name an existing tick file" in message
 
 
-def test_a_directory_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path).startswith(f"{tmp_path}: Is a directory\n")
+def test_a_directory_without_a_recording_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path).startswith(f"{tmp_path}: no recording in it\n")
 
 
 def test_an_empty_file_is_refused(path: Path) -> None:
