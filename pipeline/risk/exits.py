@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from pipeline.risk.reasons import TAKE_PROFIT, Reason
+from pipeline.risk.reasons import TAKE_PROFIT, Reason, target_number
 from pipeline.settings import RiskSettings, e4
 
 NEVER_NS = (1 << 63) - 1  # a time that no tick reaches
@@ -95,6 +95,7 @@ class ExitWatch:
     targets_reached: int = 0
     armed: bool = False  # the trailing stop
     even: bool = False  # the breakeven stop
+    unsold: dict[str, Exit] = field(default_factory=dict)  # of targets, by order that ended early
     best: int = field(init=False)  # levels since entry, the entry's included
     worst: int = field(init=False)
     stop: int = field(init=False)  # the highest stop in force
@@ -143,10 +144,30 @@ class ExitWatch:
             calm = min(calm, entry + rules.activation_e4 - 1)
         if self.targets_reached < len(rules.targets):
             calm = min(calm, entry + rules.targets[self.targets_reached].points_e4 - 1)
+        for exit in self.unsold.values():
+            calm = min(calm, self.target_level(exit.reason) - 1)
         self.stop = stop
         low = max(self.worst, stop + 1, self._bound_low)
         high = min(calm, self._bound_high)
         self.quiet_low_e4, self.quiet_high_e4 = (low, high) if self.sign > 0 else (-high, -low)
+
+    def target_level(self, reason: str) -> int:
+        """Return the level of the target "Take Profit n"."""
+        target = self.rules.targets[target_number(reason) - 1]
+        return self.sign * self.entry_e4 + target.points_e4
+
+    def owe(self, order_id: str, unsold: Exit | None) -> None:
+        """Keep what an order of a target ended without; None = nothing, it may still be filled."""
+        if unsold is not None:
+            self.unsold[order_id] = unsold
+        else:
+            self.unsold.pop(order_id, None)
+        self.refresh()
+
+    def ordered(self, reason: str) -> int:
+        """Forget what is unsold of a target, because it is ordered again; return its lots."""
+        again = [order_id for order_id, exit in self.unsold.items() if exit.reason == reason]
+        return sum(self.unsold.pop(order_id).lots for order_id in again)
 
     def bound(self, low: int, high: int) -> None:
         """Let the band be quiet between these levels at most: somebody else watches them."""
@@ -207,17 +228,29 @@ def _stop_hit(watch: ExitWatch, level: int) -> str:
 
 def _targets_due(watch: ExitWatch, level: int, lots_left: int) -> Sequence[Exit]:
     entry, targets, before = watch.sign * watch.entry_e4, watch.rules.targets, watch.targets_reached
-    exits: list[Exit] = []
+    exits = _unsold_due(watch, level, lots_left) if watch.unsold else []
+    lots_left -= sum(exit.lots for exit in exits)
     for target in targets[before:]:
-        if level < entry + target.points_e4:
+        if level < entry + target.points_e4 or not lots_left:
             break
         watch.targets_reached += 1
         last = watch.targets_reached == len(targets)
         wanted = lots_left if last else max(1, int(watch.lots * target.part))
         lots = min(wanted, lots_left)
         lots_left -= lots
-        if lots:
-            exits.append(Exit(target.reason, lots))
-    if watch.targets_reached != before:
+        exits.append(Exit(target.reason, lots))
+    if exits:
         watch.refresh()
     return exits or NO_EXITS
+
+
+def _unsold_due(watch: ExitWatch, level: int, lots_left: int) -> list[Exit]:
+    """Return again what orders of targets ended without, where the price is (still) there."""
+    exits: list[Exit] = []
+    for reason in sorted({exit.reason for exit in watch.unsold.values()}, key=target_number):
+        if level < watch.target_level(reason) or not lots_left:
+            break
+        lots = min(watch.ordered(reason), lots_left)
+        lots_left -= lots
+        exits.append(Exit(reason, lots))
+    return exits

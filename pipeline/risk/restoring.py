@@ -75,6 +75,9 @@ def _order(session: RiskSession, order: Order) -> None:
     session.take_price(tick_of(order))
     session.numbering.count(order, is_exit=is_exit_id(order.order_id))
     session.flights.add(order, Delays.noted(order))
+    watch = session.watch(order.instrument)
+    if watch is not None and is_exit_id(order.order_id):
+        watch.ordered(order.reason)
 
 
 def _fill(session: RiskSession, fill: Fill) -> None:
@@ -86,7 +89,9 @@ def _change(session: RiskSession, change: Change) -> None:
     standing = Standing(
         flight.order.quantity, change.state, change.filled, change.turnover_e4, change.broker_id
     )
+    before = flight.standing.state
     session.flights.put(flight, standing)
+    session.owe(flight, before)
 
 
 def _flight(session: RiskSession, order_id: str) -> Flight:

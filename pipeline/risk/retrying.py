@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pipeline.brokers.contract import OrderState
+from pipeline.risk.exits import Exit, ExitWatch
+from pipeline.risk.in_flight import Flight
+from pipeline.risk.reasons import target_number
 
 REFUSED = frozenset(
     {
@@ -30,8 +33,18 @@ class Retries:
     _until_ns: dict[int, int] = field(default_factory=dict)  # by instrument
     _pauses: dict[int, int] = field(default_factory=dict)
 
+    def hear(self, flight: Flight, before: OrderState, now_ns: int) -> None:
+        """Take where an order stands now that was ``before``."""
+        if not flight.enters and flight.standing.state in REFUSED and before not in REFUSED:
+            self.refused(flight.order.instrument, now_ns)
+
     def refused(self, instrument: int, now_ns: int) -> None:
-        """Count a refused exit: 1, 2, 4, … first pauses from now on."""
+        """Count a refused exit: 1, 2, 4, … first pauses from now on.
+
+        Within a pause none is counted: several orders of one decision are one refusal.
+        """
+        if self.waits(instrument, now_ns):
+            return
         pauses = self._pauses[instrument] = min(
             PAUSES_MAX, 2 * self._pauses[instrument] if instrument in self._pauses else 1
         )
@@ -45,3 +58,16 @@ class Retries:
     def waits(self, instrument: int, now_ns: int) -> bool:
         """Tell whether exits of ``instrument`` wait still."""
         return instrument in self._until_ns and now_ns < self._until_ns[instrument]
+
+
+def unsold(watch: ExitWatch, flight: Flight, before: OrderState, lot_size: int) -> None:
+    """Have ``watch`` keep what an order of a target ended without; its state was ``before``."""
+    order, standing = flight.order, flight.standing
+    if flight.enters or not target_number(order.reason):
+        return
+    ended = standing.state in REFUSED
+    if ended and before not in REFUSED:
+        lots = -(-(standing.quantity - standing.filled) // lot_size)
+        watch.owe(order.order_id, Exit(order.reason, lots))
+    elif before in REFUSED and not ended:  # it is alive after all
+        watch.owe(order.order_id, None)

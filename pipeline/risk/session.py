@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.contract import Fill, Order, OrderUpdate, Quote, Side
+from pipeline.brokers.contract import Fill, Order, OrderState, OrderUpdate, Quote, Side
 from pipeline.records import PRICE_SCALE, ExitKind, SignalRow, positions_dtype
 from pipeline.results.trades import Trade
 from pipeline.risk.drafting import NO_CAUSE, Cause, Decision, Drafting
 from pipeline.risk.exits import ExitWatch, exits_due
 from pipeline.risk.history import Event, Mark
-from pipeline.risk.in_flight import InFlight
+from pipeline.risk.in_flight import Flight, InFlight
 from pipeline.risk.limits import Facts, Limits, Refusal, Size, side_of
 from pipeline.risk.losses import Breach, CoolDown
 from pipeline.risk.mandate import STATE, Mandate, TradingState
@@ -27,7 +27,7 @@ from pipeline.risk.numbering import Numbering
 from pipeline.risk.order_states import News, Standing, hear
 from pipeline.risk.positions import NO_DELAYS, Book, Delays, Position, split
 from pipeline.risk.reasons import STRATEGY_SIGNAL, Reason, kind_of
-from pipeline.risk.retrying import REFUSED, Retries
+from pipeline.risk.retrying import Retries, unsold
 from pipeline.risk.rows import ASK, BID, EVENT, INSTRUMENT, NO_TICK, PRICE, RECEIVED, SEQ, TickRow
 from pipeline.risk.rulebook import NO_RULES, Rulebook
 from pipeline.risk.tariffs import tariffs_of
@@ -134,19 +134,25 @@ class RiskSession:
         flight = self._in_flight.known(update.order_id)
         if flight is None:
             return None
+        before, order = flight.standing.state, flight.order
         news = hear(flight.standing, update)
         if news.standing == flight.standing and not news.report:
             return None
-        heard = Heard(flight.order, news.standing, report=news.report)
+        heard = Heard(order, news.standing, report=news.report)
         if news.quantity:
-            fills = self._fills_of(flight.order, news, update.ts_event_ns)
-            heard = heard._replace(
-                fills=fills, trades=[self.on_fill(flight.order, fill) for fill in fills]
-            )
+            fills = self._fills_of(order, news, update.ts_event_ns)
+            heard = heard._replace(fills=fills, trades=[self.on_fill(order, f) for f in fills])
         self._in_flight.put(flight, news.standing)
-        if news.standing.state in REFUSED and not flight.enters:
-            self._retries.refused(flight.order.instrument, max(now_ns, self._newest[RECEIVED]))
+        self._retries.hear(flight, before, max(now_ns, self._newest[RECEIVED]))
+        self.owe(flight, before)
         return heard
+
+    def owe(self, flight: Flight, before: OrderState) -> None:
+        """Have a target whose order ended with shares left sold again; its state was ``before``."""
+        order = flight.order
+        watch, position = self._watch_of[order.instrument], self.book.position(order.instrument)
+        if watch is not None and position is not None and position.position_id == order.position_id:
+            unsold(watch, flight, before, self._lot_sizes[order.instrument])
 
     def _fills_of(self, order: Order, news: News, ts_event_ns: int) -> Sequence[Fill]:
         """Return the fill of what is new; two where it closes more than is held."""
@@ -287,13 +293,11 @@ class RiskSession:
         return NO_ORDERS if watch is None else self._exits(instrument, watch, row)
 
     def _exits(self, instrument: int, watch: ExitWatch, row: TickRow) -> Sequence[Order]:
-        if self._retries.waits(instrument, row[RECEIVED]):
-            watch.take(self._last[instrument][PRICE])
-            return NO_ORDERS
         position = self.book.position(instrument)
         assert position is not None, "a watch belongs to an open position"
         lot_size = self._lot_sizes[instrument]
-        closable = self._in_flight.closable(position)
+        waits = self._retries.waits(instrument, row[RECEIVED])
+        closable = 0 if waits else self._in_flight.closable(position)
         shown_e4 = watch.stop_e4
         price_e4 = self._last[instrument][PRICE]
         exits = exits_due(watch, price_e4, row[EVENT], -(-closable // lot_size))

@@ -6,9 +6,10 @@ import pytest
 
 from pipeline.brokers.contract import Order, OrderState, OrderUpdate
 from pipeline.records import Action
+from pipeline.risk.restoring import restore
 from pipeline.risk.retrying import PAUSES_MAX, REFUSED, Retries
 from pipeline.risk.session import RiskSession
-from tests.money import guide, signal, tick
+from tests.money import Trading, guide, signal, tick
 
 SECOND = 1_000_000_000
 STOPPED = 84  # 16 below the entry: the base stop is 15
@@ -16,10 +17,11 @@ STOPPED = 84  # 16 below the entry: the base stop is 15
 
 def test_pauses_double_up_to_the_longest_and_a_fill_ends_them() -> None:
     retries = Retries(SECOND)
-    waited = []
+    waited, now_ns = [], 0
     for _ in range(8):
-        retries.refused(0, 0)
-        waited.append(next(s for s in range(100) if not retries.waits(0, s * SECOND)))
+        retries.refused(0, now_ns)
+        waited.append(next(s for s in range(100) if not retries.waits(0, now_ns + s * SECOND)))
+        now_ns += waited[-1] * SECOND
     assert waited == [1, 2, 4, 8, 16, PAUSES_MAX, PAUSES_MAX, PAUSES_MAX]
     assert not retries.waits(1, 0)
     retries.filled(0)
@@ -107,3 +109,70 @@ def test_a_person_does_not_wait_and_a_rule_does() -> None:
     held.tell(first, OrderState.REJECTED)
     assert held.session.flatten("stale_feed", now_ns=1_500_000_000) == []
     assert len(held.session.flatten("kill_switch")) == 1
+
+
+def sold(orders: list[Order]) -> list[tuple[str, int]]:
+    return [(order.reason, order.quantity) for order in orders]
+
+
+def test_the_orders_of_one_decision_are_refused_as_one() -> None:
+    held = Held()
+    orders = held.at(0, 121)
+    for order in orders:
+        held.tell(order, OrderState.REJECTED)
+    assert len(orders) == 3
+    assert held.at(999, 121) == []
+    assert sold(held.at(1_000, 121)) == sold(orders)
+
+
+@pytest.mark.parametrize("state", sorted(REFUSED))
+def test_the_part_of_a_refused_target_is_sold_when_its_price_is_there_again(
+    state: OrderState,
+) -> None:
+    held = Held()
+    (first,) = held.at(0, 106)
+    held.tell(first, state)
+    assert held.at(500, 106) == []
+    assert held.at(1_500, 104.9) == []
+    (again,) = held.at(1_501, 105)
+    assert sold([again]) == sold([first])
+    held.tell(again, OrderState.FILLED, again.quantity)
+    assert held.at(1_502, 105) == []  # once
+
+
+def test_only_what_a_target_did_not_sell_is_sold_again() -> None:
+    held = Held()
+    (first,) = held.at(0, 106)
+    held.tell(first, OrderState.CANCELLED, 75)
+    (again,) = held.at(1_000, 106)
+    assert sold([again]) == [(first.reason, first.quantity - 75)]
+
+
+def test_a_target_whose_order_arrived_after_all_is_not_sold_twice() -> None:
+    held = Held()
+    (first,) = held.at(0, 106)
+    held.tell(first, OrderState.NEVER_ARRIVED)
+    held.tell(first, OrderState.ACCEPTED)
+    assert held.at(1_000, 106) == []
+
+
+def test_a_target_that_is_reached_in_the_pause_is_sold_after_it() -> None:
+    held = Held()
+    (first,) = held.at(0, 106)
+    held.tell(first, OrderState.REJECTED)
+    assert held.at(500, 113) == []
+    assert [order.reason for order in held.at(1_000, 113)] == ["Take Profit 1", "Take Profit 2"]
+
+
+def test_a_restart_remembers_the_target_that_was_refused() -> None:
+    trading = Trading(guide("risk.use_trail_stop=false"))
+    trading.buy(1, 100)
+    trading.gateway.fall_silent()
+    trading.tick(2, 106)
+    first = trading.gateway.orders[-1]
+    trading.gateway.tell(OrderUpdate(order_id=first.order_id, state=OrderState.REJECTED))
+    trading.desk.hear()
+    session = RiskSession(guide("risk.use_trail_stop=false"))
+    restore(session, trading.ledger.history())
+    (again,) = session.on_tick(tick(3, 106, ts_recv_ns=SECOND))
+    assert sold([again]) == sold([first])
