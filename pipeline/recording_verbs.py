@@ -14,6 +14,7 @@ from rich.table import Table
 
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.brokers.recorded.journal import journal_parts
+from pipeline.brokers.recorded.missing import said_of
 from pipeline.brokers.recorded.recording import (
     day_of,
     gaps_of,
@@ -35,8 +36,9 @@ def ticks(options: argparse.Namespace, load: Callable[[], Settings]) -> ExitCode
     """Show what is in a tick file or a recording, and write it in the other form."""
     path: Path = options.file
     if is_recording(path):
-        _show(path, symbols_of(path))
-        _say_what_is_missing(path)
+        by_symbol = symbols_of(path)
+        _show(path, by_symbol)
+        _say_what_is_missing(path, by_symbol)
     else:
         rows, instruments = _of_csv(path, load)
         _show(path, _split(rows, instruments))
@@ -120,15 +122,27 @@ def _clock(epoch_ns: int) -> str:
     return f"{datetime.fromtimestamp(epoch_ns // 1_000_000_000, IST):%d %b %H:%M}"
 
 
-def _say_what_is_missing(path: Path) -> None:
+def _say_what_is_missing(path: Path, by_symbol: dict[str, Rows]) -> None:
+    if not path.is_dir():
+        console.print(
+            "whether anything is missing is told for the folder of the day, not for one file",
+            soft_wrap=True,
+        )
+        return
+    said, complete = said_of(path, by_symbol)
+    for line in said:
+        console.print(line, soft_wrap=True)
     gaps = gaps_of(path)
     seconds = float((gaps["ended_epoch_ns"] - gaps["began_epoch_ns"]).sum()) / 1e9
     console.print(f"gaps: {len(gaps)}, {seconds:,.1f} s in all")
-    if path.is_dir() and journal_parts(day_of(path)):
+    unsettled = bool(journal_parts(day_of(path)))
+    if unsettled:
         console.print(
             "a recorder writes here now, or was killed: what it had not written is missing",
             soft_wrap=True,
         )
+    whole = complete and not unsettled and not len(gaps)
+    console.print("nothing is missing" if whole else "TICKS ARE MISSING, or may be: see above")
 
 
 def generate(options: argparse.Namespace) -> ExitCode:

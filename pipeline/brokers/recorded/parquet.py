@@ -101,12 +101,24 @@ def recorded(kind: str, rows: Rows, recording_ns: int, ahead_ns: int = 0) -> Row
 
 
 def ticks_of(rows: Rows) -> Rows:
-    """Return RECORDED_TICK rows as TICK rows; seq, flags and ts_recv_ns are 0."""
+    """Return RECORDED_TICK rows as TICK rows; seq, flags and ts_recv_ns are 0.
+
+    The time of receipt is the tick's time where the broker sent none.
+    """
     ticks = np.zeros(len(rows), TICK)
     for name in TICK.names or ():
         if name in (rows.dtype.names or ()) and name not in ("seq", "flags"):
             ticks[name] = rows[name]
+    ticks["ts_event_ns"] = times_of(rows)
     return ticks
+
+
+def times_of(rows: Rows) -> NDArray[np.int64]:
+    """Return the exchange's time of RECORDED rows, that of receipt where the broker sent none."""
+    times: NDArray[np.int64] = np.where(
+        rows["ts_event_ns"] > 0, rows["ts_event_ns"], rows["ts_recv_epoch_ns"]
+    )
+    return times
 
 
 def write_file(path: Path, kind: str, rows: Rows, about: Mapping[str, Any]) -> None:
@@ -121,7 +133,7 @@ def write_file(path: Path, kind: str, rows: Rows, about: Mapping[str, Any]) -> N
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            parquet.write_table(table, file)
+            parquet.write_table(table, file, write_page_checksum=True)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -154,13 +166,34 @@ def read_file(path: Path) -> tuple[Rows, Mapping[str, Any]]:
     """
     about = read_about(path)
     _, parquet = arrow()
-    table = _unless_damaged(path, lambda: parquet.read_table(path, partitioning=None))
-    if tuple(table.column_names) != _columns(about["kind"], about):
-        raise refused(path, "other columns than a recording has", "name a recording of tickpipe")
+    table = _unless_damaged(
+        path,
+        lambda: parquet.read_table(path, partitioning=None, page_checksum_verification=True),
+    )
+    _check_columns(path, table, about)
     rows = np.zeros(len(table), KINDS[about["kind"]])
     for name in table.column_names:
-        rows[name] = table[name].to_pylist() if name == "reason" else table[name].to_numpy()
+        rows[name] = _unless_damaged(path, lambda: _values(table[name]))  # noqa: B023
     return rows, about
+
+
+def _values(column: Any) -> Any:
+    pyarrow, _ = arrow()
+    return column.to_pylist() if column.type == pyarrow.string() else column.to_numpy()
+
+
+def _check_columns(path: Path, table: Any, about: Mapping[str, Any]) -> None:
+    pyarrow, _ = arrow()
+    cure = "name a recording of tickpipe"
+    if tuple(table.column_names) != _columns(about["kind"], about):
+        raise refused(path, "other columns than a recording has", cure)
+    for name in table.column_names:
+        field = KINDS[about["kind"]][name]
+        wanted = pyarrow.string() if field.kind == "S" else pyarrow.from_numpy_dtype(field)
+        if table[name].type != wanted:
+            raise refused(path, f"column {name} is {table[name].type}, not {wanted}", cure)
+        if table[name].null_count:
+            raise refused(path, f"column {name} has {table[name].null_count} empty value(s)", cure)
 
 
 def read_about(path: Path) -> Mapping[str, Any]:
@@ -170,10 +203,37 @@ def read_about(path: Path) -> Mapping[str, Any]:
     if _META not in metadata:
         raise refused(path, "not written by tickpipe", "name a recording of tickpipe")
     about: Mapping[str, Any] = _unless_damaged(path, lambda: json.loads(metadata[_META]))
+    if not isinstance(about, dict) or not {"version", "kind"} <= about.keys():
+        raise _unclear(path, "version and kind")
     if about["version"] != VERSION:
         what = f"version {about['version']}, this program reads {VERSION}"
         raise refused(path, what, "use the program that wrote it")
+    if about["kind"] not in KINDS:
+        raise _unclear(path, f"a kind of {', '.join(KINDS)}")
+    _check_whose(path, about)
     return about
+
+
+def _check_whose(path: Path, about: Mapping[str, Any]) -> None:
+    """Refuse a file that does not say whose rows it has; gaps are of all."""
+    if about["kind"] == "gaps":
+        return
+    if "instrument" in about:
+        described = [about["instrument"]]
+    elif "instruments" in about and isinstance(about["instruments"], dict):
+        described = list(about["instruments"].values())
+    else:
+        raise _unclear(path, "its instrument")
+    for one in described:
+        if not (isinstance(one, dict) and "symbol" in one and isinstance(one["symbol"], str)):
+            raise _unclear(path, "the symbol of its instrument")
+        if "instruments" in about and not ("rows" in one and isinstance(one["rows"], int)):
+            raise _unclear(path, "how many rows each instrument has")
+
+
+def _unclear(path: Path, what: str) -> TickFileError:
+    what = f"its metadata do not say {what}"
+    return refused(path, what, "name a recording of tickpipe, or record it again")
 
 
 def _unless_damaged(path: Path, read: Callable[[], Any]) -> Any:

@@ -252,6 +252,7 @@ def test_what_a_killed_one_left_is_settled_at_the_end_and_not_before_the_first_t
 ) -> None:
     settings = make("recorder.flush_ticks_max=50")
     yesterday = ticks(1, 5)
+    yesterday["seq"] = np.arange(1, 6)
     yesterday["ts_event_ns"] -= 86_400 * 10**9
     rows = recorded("ticks", yesterday, 1)
     write_journal(tmp_path / "rec", "1-000001", "ticks", rows, settings.instruments)
