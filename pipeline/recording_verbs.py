@@ -45,6 +45,7 @@ def ticks(options: argparse.Namespace, load: Callable[[], Settings]) -> ExitCode
     if options.csv is not None:
         rows, instruments = _of_any(path, load)
         symbols = [row.symbol for row in instruments]
+        rows = rows[np.argsort(rows["ts_event_ns"], kind="stable")]  # time never goes back in a CSV
         count = write_ticks(options.csv, rows, symbols if len(symbols) > 1 else None)
         console.print(f"wrote {count:,} ticks to {options.csv}", soft_wrap=True)
     if options.parquet is not None:

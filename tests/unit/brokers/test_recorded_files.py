@@ -153,7 +153,7 @@ def test_a_missing_file_is_named(path: Path) -> None:
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path).startswith(f"{tmp_path}: Is a directory\n")
+    assert refusal(tmp_path).startswith(f"{tmp_path}: no recording in it\n")
 
 
 def test_an_empty_file_is_refused(path: Path) -> None:
