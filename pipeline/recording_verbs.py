@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
-from pipeline.brokers.recorded.journal import journal_parts
+from pipeline.brokers.recorded.journal import joined, journal_parts
 from pipeline.brokers.recorded.missing import said_of
+from pipeline.brokers.recorded.parquet import ticks_of
 from pipeline.brokers.recorded.recording import (
     day_of,
     gaps_of,
@@ -43,8 +44,7 @@ def ticks(options: argparse.Namespace, load: Callable[[], Settings]) -> ExitCode
         rows, instruments = _of_csv(path, load)
         _show(path, _split(rows, instruments))
     if options.csv is not None:
-        rows, instruments = _of_any(path, load)
-        symbols = [row.symbol for row in instruments]
+        rows, symbols = _for_csv(path, load)
         rows = rows[np.argsort(rows["ts_event_ns"], kind="stable")]  # time never goes back in a CSV
         count = write_ticks(options.csv, rows, symbols if len(symbols) > 1 else None)
         console.print(f"wrote {count:,} ticks to {options.csv}", soft_wrap=True)
@@ -56,6 +56,17 @@ def ticks(options: argparse.Namespace, load: Callable[[], Settings]) -> ExitCode
 
 
 Rows = NDArray[np.void]
+
+
+def _for_csv(path: Path, load: Callable[[], Settings]) -> tuple[Rows, list[str]]:
+    """Return the TICK rows and their symbols; a recording itself says which they are."""
+    if not is_recording(path):
+        rows, instruments = _of_csv(path, load)
+        return rows, [row.symbol for row in instruments]
+    by_symbol = symbols_of(path)
+    for index, symbol in enumerate(by_symbol):
+        by_symbol[symbol]["instrument"] = index
+    return ticks_of(joined(list(by_symbol.values()))), list(by_symbol)
 
 
 def _of_any(path: Path, load: Callable[[], Settings]) -> tuple[Rows, Sequence[Instrument]]:

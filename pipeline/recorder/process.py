@@ -195,9 +195,12 @@ class _Recorder:
         for day in unsettled_days(self._directory):
             try:
                 if not settle(day, self._go_on):
-                    log.warning("%s: no time to settle its journal; the end of the next recording does it", day)
+                    log.warning(
+                        "%s: no time to settle its journal; the end of the next recording does it",
+                        day,
+                    )
             except TickFileError as error:
-                log.error("%s\nIts journal is left as it is; recording goes on beside it", error)
+                log.error("%s\nIts journal is left as it is; this recording is settled all the same", error)
 
     def _go_on(self) -> bool:
         """Beat, and tell whether there is time left: without end unless a stop was asked for."""
