@@ -200,7 +200,10 @@ class _Recorder:
                         day,
                     )
             except TickFileError as error:
-                log.error("%s\nIts journal is left as it is; this recording is settled all the same", error)
+                log.error(
+                    "%s\nIts journal is left as it is; this recording is settled all the same",
+                    error,
+                )
 
     def _go_on(self) -> bool:
         """Beat, and tell whether there is time left: without end unless a stop was asked for."""

@@ -111,10 +111,13 @@ class Desk:
         if orders:
             self._execute(orders)
 
-    def flatten(self, reason: str) -> None:
-        """Close everything at the last prices, and cancel what would open more."""
+    def flatten(self, reason: str, now_ns: int | None = None) -> None:
+        """Close everything at the last prices, and cancel what would open more.
+
+        With ``now_ns`` exits that the broker refused are not asked for again at once.
+        """
         self.cancel_entries()
-        self._execute(self.session.flatten(reason))
+        self._execute(self.session.flatten(reason, now_ns=now_ns))
 
     def cancel_entries(self) -> None:
         """Ask the broker to cancel what would open more, and write why."""
@@ -174,7 +177,7 @@ class Desk:
         self._commit()
 
     def _on_update(self, update: OrderUpdate) -> None:
-        heard = self.session.on_update(update)
+        heard = self.session.on_update(update, self._clock())
         if heard is None:
             return
         self._write(heard, update.text)

@@ -248,7 +248,7 @@ class _Shell:
         silent = not self._line.lockstep and silence_ns > self._silence_ns_max
         if silent and self._last_tick_ns and not self._session.is_flat:
             log.error("no tick for %.0f s: closing every position", silence_ns / 1e9)
-            self._desk.flatten(Reason.STALE_FEED)
+            self._desk.flatten(Reason.STALE_FEED, now_ns)
             self._show_positions()
 
     def _close_when_orphaned(self) -> None:
@@ -261,7 +261,7 @@ class _Shell:
             return
         if now_ns - self._strategy_seen_ns >= self._orphan_ns_max:
             log.error("the strategy is dead: closing every position")
-            self._desk.flatten(Reason.RISK_MANAGEMENT)
+            self._desk.flatten(Reason.RISK_MANAGEMENT, now_ns)
             self._show_positions()
 
     def _listen(self) -> None:

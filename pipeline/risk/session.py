@@ -27,6 +27,7 @@ from pipeline.risk.numbering import Numbering
 from pipeline.risk.order_states import News, Standing, hear
 from pipeline.risk.positions import NO_DELAYS, Book, Delays, Position, split
 from pipeline.risk.reasons import STRATEGY_SIGNAL, Reason, kind_of
+from pipeline.risk.retrying import REFUSED, Retries
 from pipeline.risk.rows import ASK, BID, EVENT, INSTRUMENT, NO_TICK, PRICE, RECEIVED, SEQ, TickRow
 from pipeline.risk.rulebook import NO_RULES, Rulebook
 from pipeline.risk.tariffs import tariffs_of
@@ -81,6 +82,7 @@ class RiskSession:
         self._lot_sizes = [instrument.lot_size for instrument in settings.instruments]
         self._limits = Limits(settings, rulebook)
         self._in_flight = InFlight()
+        self._retries = Retries(int(settings.risk.exit_retry_seconds * 1e9))
         self.numbering = Numbering(count)
         self._drafting = Drafting(settings, rulebook, self.numbering)
         self._cool_down = CoolDown(settings.risk)
@@ -127,8 +129,8 @@ class RiskSession:
             return judged
         return self._close(signal) if judged is None else self._enter(signal, judged, now_ns)
 
-    def on_update(self, update: OrderUpdate) -> Heard | None:
-        """Take what became known of an order; None where it is nothing new, or not ours."""
+    def on_update(self, update: OrderUpdate, now_ns: int = 0) -> Heard | None:
+        """Take what became known of an order by ``now_ns``; None where it is nothing new."""
         flight = self._in_flight.known(update.order_id)
         if flight is None:
             return None
@@ -142,6 +144,8 @@ class RiskSession:
                 fills=fills, trades=[self.on_fill(flight.order, fill) for fill in fills]
             )
         self._in_flight.put(flight, news.standing)
+        if news.standing.state in REFUSED and not flight.enters:
+            self._retries.refused(flight.order.instrument, max(now_ns, self._newest[RECEIVED]))
         return heard
 
     def _fills_of(self, order: Order, news: News, ts_event_ns: int) -> Sequence[Fill]:
@@ -177,6 +181,7 @@ class RiskSession:
             return None
         watch = self._watch_of[order.instrument]
         assert watch is not None, "an open position has a watch"
+        self._retries.filled(order.instrument)
         trade = self.book.leave(order, fill, watch.low_e4, watch.high_e4)
         if self.book.position(order.instrument) is None:
             self._watches.left(order.instrument)
@@ -185,10 +190,14 @@ class RiskSession:
             self._cool_down.closed(order.reason, fill.ts_event_ns)
         return trade
 
-    def flatten(self, reason: str, cause: Cause = NO_CAUSE) -> list[Order]:
-        """Return orders that close everything at the last prices."""
+    def flatten(
+        self, reason: str, cause: Cause = NO_CAUSE, now_ns: int | None = None
+    ) -> list[Order]:
+        """Return orders that close everything; with ``now_ns`` as patient as retrying.py."""
         orders: list[Order] = []
         for position in self.book.open_positions():
+            if now_ns is not None and self._retries.waits(position.instrument, now_ns):
+                continue
             shares = self._in_flight.closable(position)
             orders += self._exit(position, shares, reason, cause)
         return orders
@@ -274,10 +283,13 @@ class RiskSession:
         if breach is not None:
             if watch is not None:
                 watch.take(row[PRICE])
-            return self.flatten(breach.reason, Cause(row[RECEIVED]))
+            return self.flatten(breach.reason, Cause(row[RECEIVED]), row[RECEIVED])
         return NO_ORDERS if watch is None else self._exits(instrument, watch, row)
 
     def _exits(self, instrument: int, watch: ExitWatch, row: TickRow) -> Sequence[Order]:
+        if self._retries.waits(instrument, row[RECEIVED]):
+            watch.take(self._last[instrument][PRICE])
+            return NO_ORDERS
         position = self.book.position(instrument)
         assert position is not None, "a watch belongs to an open position"
         lot_size = self._lot_sizes[instrument]

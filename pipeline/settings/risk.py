@@ -103,6 +103,13 @@ class RiskSettings(Section):
         default=None,
         gt=0,
     )
+    exit_retry_seconds: Number = option(
+        "An exit that the broker refused is asked for again after this, then twice this, up to 30 "
+        "times this, until one is filled; a person's flatten does not wait",
+        unit="s",
+        default=1.0,
+        ge=0,
+    )
     cool_down_stops: Whole | None = option(
         "Stop-losses in a row after which entries pause; unset = never", default=None, ge=1
     )

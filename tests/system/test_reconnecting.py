@@ -447,7 +447,7 @@ def test_a_ping_to_a_peer_that_never_reads_ends_the_connection(listen: Listen) -
     def ping(peer: Peer) -> None:
         peer.upgrade()
         while True:
-            peer.send(b"are you there", Opcode.PING)
+            peer.send(b"?" * 125, Opcode.PING)  # the longest: its pongs fill the buffers soonest
 
     with closing(connect(listen(ping, serve).url)) as connection:
         receive_until(connection, lambda: connection.outages > 0)

@@ -152,7 +152,7 @@ def test_a_missing_file_is_named(path: Path) -> None:
     assert "cure: name an existing tick file" in message
 
 
-def test_a_directory_is_refused(tmp_path: Path) -> None:
+def test_a_directory_without_a_recording_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path).startswith(f"{tmp_path}: no recording in it\n")
 
 

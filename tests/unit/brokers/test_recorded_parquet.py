@@ -279,3 +279,54 @@ def test_one_writer_to_a_directory_at_a_time(tmp_path: Path) -> None:
         write_recording(tmp_path, day_of_ticks(), INSTRUMENTS)
     lock.close()
     check_ready(tmp_path)
+
+
+def tampered(tmp_path: Path, name: str, values: object) -> Path:
+    """Return a file of a recording in which one column is another."""
+    pyarrow, parquet = arrow()
+    day = write_recording(tmp_path, day_of_ticks(20)[:20], INSTRUMENTS)[0]
+    path = next((day / "ticks").glob("*.parquet"), None) or next(day.rglob("*.parquet"))
+    table = parquet.read_table(path, partitioning=None)
+    place = table.column_names.index(name)
+    column = pyarrow.array(values(len(table)))  # type: ignore[operator]
+    parquet.write_table(table.set_column(place, name, column), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (lambda n: [1.5] * n, "is double"),
+        (lambda n: ["1"] * n, "is string"),
+        (lambda n: [None] * (n - 1) + [5], "empty value"),
+        (lambda n: [-5] * n, "is not above 0"),
+        (lambda n: [0] * n, "is not above 0"),
+    ],
+)
+def test_a_price_that_can_be_none_is_refused(tmp_path: Path, values: object, why: str) -> None:
+    assert why in refusal(tampered(tmp_path, "price_e4", values))
+
+
+def test_a_bit_that_flipped_in_the_data_is_noticed(tmp_path: Path) -> None:
+    """All pages have checksums; what is not in a page is in the footer, which is parsed."""
+    day = write_recording(tmp_path, day_of_ticks(50), INSTRUMENTS)[0]
+    path = next(day.rglob("*.parquet"))
+    whole = path.read_bytes()
+    before = symbols_of(path)
+    unnoticed = 0
+    for place in range(200, len(whole) // 2, 97):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        try:
+            after = symbols_of(path)
+        except TickFileError:
+            continue
+        unnoticed += any((after[name] != rows).any() for name, rows in before.items())
+    assert unnoticed == 0
+
+
+def test_a_tick_without_the_exchanges_time_has_that_of_its_receipt(tmp_path: Path) -> None:
+    ticks = day_of_ticks(20)
+    received = ticks["ts_recv_ns"].copy()
+    ticks["ts_event_ns"] = 0
+    day = write_recording(tmp_path, ticks, INSTRUMENTS)[0]
+    assert (read_recording(day, INSTRUMENTS)["ts_event_ns"] == received).all()
