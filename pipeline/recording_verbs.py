@@ -153,8 +153,12 @@ def _say_what_is_missing(path: Path, by_symbol: dict[str, Rows]) -> None:
             "a recorder writes here now, or was killed: what it had not written is missing",
             soft_wrap=True,
         )
-    whole = complete and not unsettled and not len(gaps)
-    console.print("nothing is missing" if whole else "TICKS ARE MISSING, or may be: see above")
+    if complete is False or unsettled or len(gaps):
+        console.print("TICKS ARE MISSING, or may be: see above")
+    elif complete is None:
+        console.print("no hole is seen; without counts it is not known whether ticks were lost")
+    else:
+        console.print("nothing is missing")
 
 
 def generate(options: argparse.Namespace) -> ExitCode:

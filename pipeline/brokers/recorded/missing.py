@@ -12,15 +12,16 @@ from pipeline.brokers.recorded.parquet import Rows
 from pipeline.brokers.recorded.recording import day_of
 
 
-def said_of(path: Path, by_symbol: Mapping[str, Rows]) -> tuple[list[str], bool]:
+def said_of(path: Path, by_symbol: Mapping[str, Rows]) -> tuple[list[str], bool | None]:
     """Return a line for each recording in a day's folder, and whether each is complete.
 
     Complete: its seqs have no hole, none is there twice, its counts are there, nothing was
-    lost, and its recorder ended in order.
+    lost, and its recorder ended in order. None: all that, but the counts of one are not there,
+    as where it was made from a CSV.
     """
     counts = counts_of(day_of(path).parent)
     rows = np.concatenate(list(by_symbol.values()))
-    said, complete = [], True
+    said, complete, known = [], True, True
     for recording_ns in np.unique(rows["recording_ns"]).tolist():
         seqs = rows["seq"][rows["recording_ns"] == recording_ns]
         missing, places, twice = holes(seqs)
@@ -30,8 +31,9 @@ def said_of(path: Path, by_symbol: Mapping[str, Rows]) -> tuple[list[str], bool]
         )
         counted = counts[recording_ns] if recording_ns in counts else None
         said += _counted(counted, recording_ns in counts)
-        complete &= missing == twice == 0 and counted is not None and _is_complete(counted)
-    return said, complete
+        known &= counted is not None
+        complete &= missing == twice == 0 and (counted is None or _is_complete(counted))
+    return said, complete if known or not complete else None
 
 
 def holes(seqs: Rows) -> tuple[int, int, int]:
