@@ -166,7 +166,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
         verbs.ticks,
         "show what is in a tick file or a recording, or write it in another form",
         "ticks recordings/2026-11-23\nticks day.csv.gz --parquet recordings\n"
-        "ticks recordings/2026-11-23/NIFTY.parquet --csv nifty.csv",
+        "ticks recordings/2026-11-23/ticks/NIFTY25NOVFUT.parquet --csv nifty.csv",
     )
     _tick_file(ticks)
     _config_options(ticks)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.brokers.recorded.counts import told
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
-from pipeline.brokers.recorded.journal import journal_parts
+from pipeline.brokers.recorded.journal import joined, journal_parts
+from pipeline.brokers.recorded.missing import said_of
+from pipeline.brokers.recorded.parquet import ticks_of
 from pipeline.brokers.recorded.recording import (
     day_of,
     gaps_of,
@@ -36,14 +37,15 @@ def ticks(options: argparse.Namespace, load: Callable[[], Settings]) -> ExitCode
     """Show what is in a tick file or a recording, and write it in the other form."""
     path: Path = options.file
     if is_recording(path):
-        _show(path, symbols_of(path))
-        _say_what_is_missing(path)
+        by_symbol = symbols_of(path)
+        _show(path, by_symbol)
+        _say_what_is_missing(path, by_symbol)
     else:
         rows, instruments = _of_csv(path, load)
         _show(path, _split(rows, instruments))
     if options.csv is not None:
-        rows, instruments = _of_any(path, load)
-        symbols = [row.symbol for row in instruments]
+        rows, symbols = _for_csv(path, load)
+        rows = rows[np.argsort(rows["ts_event_ns"], kind="stable")]  # time never goes back in a CSV
         count = write_ticks(options.csv, rows, symbols if len(symbols) > 1 else None)
         console.print(f"wrote {count:,} ticks to {options.csv}", soft_wrap=True)
     if options.parquet is not None:
@@ -54,6 +56,17 @@ def ticks(options: argparse.Namespace, load: Callable[[], Settings]) -> ExitCode
 
 
 Rows = NDArray[np.void]
+
+
+def _for_csv(path: Path, load: Callable[[], Settings]) -> tuple[Rows, list[str]]:
+    """Return the TICK rows and their symbols; a recording itself says which they are."""
+    if not is_recording(path):
+        rows, instruments = _of_csv(path, load)
+        return rows, [row.symbol for row in instruments]
+    by_symbol = symbols_of(path)
+    for index, symbol in enumerate(by_symbol):
+        by_symbol[symbol]["instrument"] = index
+    return ticks_of(joined(list(by_symbol.values()))), list(by_symbol)
 
 
 def _of_any(path: Path, load: Callable[[], Settings]) -> tuple[Rows, Sequence[Instrument]]:
@@ -121,36 +134,31 @@ def _clock(epoch_ns: int) -> str:
     return f"{datetime.fromtimestamp(epoch_ns // 1_000_000_000, IST):%d %b %H:%M}"
 
 
-def _say_what_is_missing(path: Path) -> None:
+def _say_what_is_missing(path: Path, by_symbol: dict[str, Rows]) -> None:
+    if not path.is_dir():
+        console.print(
+            "whether anything is missing is told for the folder of the day, not for one file",
+            soft_wrap=True,
+        )
+        return
+    said, complete = said_of(path, by_symbol)
+    for line in said:
+        console.print(line, soft_wrap=True)
     gaps = gaps_of(path)
     seconds = float((gaps["ended_epoch_ns"] - gaps["began_epoch_ns"]).sum()) / 1e9
     console.print(f"gaps: {len(gaps)}, {seconds:,.1f} s in all")
-    if path.is_dir():
-        _say_what_was_counted(day_of(path))
-    if path.is_dir() and journal_parts(day_of(path)):
+    unsettled = bool(journal_parts(day_of(path)))
+    if unsettled:
         console.print(
             "a recorder writes here now, or was killed: what it had not written is missing",
             soft_wrap=True,
         )
-
-
-def _say_what_was_counted(day: Path) -> None:
-    """Say what the recorders of a day counted, and what their seqs show to be missing or twice."""
-    for line in told(day.parent):
-        console.print(line, soft_wrap=True)
-    rows = np.concatenate(
-        [r[["recording_ns", "seq"]] for r in symbols_of(day).values()]  # every instrument's
-    )
-    missing = 0
-    for recording_ns in np.unique(rows["recording_ns"]):
-        seqs = np.unique(rows["seq"][rows["recording_ns"] == recording_ns])
-        missing += int(seqs[-1] - seqs[0]) + 1 - len(seqs)
-    twice = len(rows) - len(np.unique(rows))
-    console.print(
-        f"between the first and the last tick of each recording: {missing:,} missing or of another "
-        f"day, {twice:,} twice",
-        soft_wrap=True,
-    )
+    if complete is False or unsettled or len(gaps):
+        console.print("TICKS ARE MISSING, or may be: see above")
+    elif complete is None:
+        console.print("no hole is seen; without counts it is not known whether ticks were lost")
+    else:
+        console.print("nothing is missing")
 
 
 def generate(options: argparse.Namespace) -> ExitCode:

@@ -53,7 +53,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
         try:
             with RecorderLine(settings) as line:
                 recorder = _Recorder(settings, directory, line, stop)
-                recorder.recover()
+                recorder.say_what_was_cut_short()
                 duty_cycle.run(
                     recorder.work,
                     idle=lambda: time.sleep(LOOK_SECONDS),
@@ -126,10 +126,10 @@ class _Recorder:
         self._flush_ns = int(settings.recorder.flush_seconds_max * 1e9)
         self._left_ns: int | None = None  # until when to settle, once a stop was asked for
 
-    def recover(self) -> None:
-        """Say what may be missing of what a recorder that was killed left.
+    def say_what_was_cut_short(self) -> None:
+        """Say what a recorder that was killed may have missed.
 
-        It is settled at the end, with what comes now: settled first, the ring would be overrun.
+        What it left is settled at the end, with this one's own: the ring waits for nobody.
         """
         with _writing(self._directory):
             for counts in cut_short(self._directory):
@@ -195,9 +195,15 @@ class _Recorder:
         for day in unsettled_days(self._directory):
             try:
                 if not settle(day, self._go_on):
-                    log.warning("%s: no time to settle its journal; the next start does it", day)
+                    log.warning(
+                        "%s: no time to settle its journal; the end of the next recording does it",
+                        day,
+                    )
             except TickFileError as error:
-                log.error("%s\nIts journal is left as it is; recording goes on beside it", error)
+                log.error(
+                    "%s\nIts journal is left as it is; this recording is settled all the same",
+                    error,
+                )
 
     def _go_on(self) -> bool:
         """Beat, and tell whether there is time left: without end unless a stop was asked for."""

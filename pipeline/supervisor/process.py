@@ -46,7 +46,7 @@ from pipeline.runtime.stopping import (
 )
 from pipeline.settings import Settings
 from pipeline.supervisor.plan import Plan, plan
-from pipeline.supervisor.restarts import Action, Verdict, on_death, on_hang
+from pipeline.supervisor.restarts import Action, Verdict, on_death, on_hang, without_risk
 from pipeline.supervisor.topology import read_topology
 
 log = logging.getLogger("supervisor")
@@ -207,8 +207,10 @@ class _Crew:
         left = self._restarts_left[role] if guarded and not self._stopping else 0
         if role in self._hung:
             self._hung.remove(role)
-            return on_hang(role, restarts_left=left)
-        return on_death(role, returncode, stopping=self._stopping, restarts_left=left)
+            verdict = on_hang(role, restarts_left=left)
+        else:
+            verdict = on_death(role, returncode, stopping=self._stopping, restarts_left=left)
+        return verdict if RISK in self._roles else without_risk(verdict)
 
     def _kill_the_hung(self, beats: Beats) -> None:
         """Kill who has not beaten for too long; it is judged with the dead on the next turn."""

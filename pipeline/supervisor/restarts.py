@@ -16,7 +16,7 @@ would come back without what it knew; for it the run's exit code says whether st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pipeline.runtime.exit_codes import ExitCode, named
@@ -112,6 +112,20 @@ def on_hang(role: str, *, restarts_left: int = 0) -> Verdict:
     if restarts_left > 0 and (role, code) in _RESTARTED:
         return _verdict(_REPLACED[role], ExitCode.OK)
     return _verdict(_ON_DEATH[role], code)
+
+
+def without_risk(verdict: Verdict) -> Verdict:
+    """Return ``verdict`` with what it means for a run that only records."""
+    meanings = {
+        Action.FLATTEN: "Recording ends; nothing was traded",
+        Action.START_AGAIN: "Starting another one; recording goes on",
+        Action.CARRY_ON: "Ticks are not recorded any more",
+    }
+    if verdict.exit_code is ExitCode.OK and verdict.action is Action.CARRY_ON:
+        return verdict
+    if verdict.action not in meanings:
+        return verdict
+    return replace(verdict, meaning=meanings[verdict.action])
 
 
 def _verdict(policy: _Policy, code: ExitCode) -> Verdict:

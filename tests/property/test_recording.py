@@ -26,7 +26,7 @@ TICKS = of_numpy.arrays(TICK, st.integers(1, 30))
 def test_a_recording_comes_back_exactly(ticks: np.ndarray, parts: int, half_way: int) -> None:
     ticks["seq"] = np.arange(1, len(ticks) + 1)
     ticks["instrument"] %= 3
-    ticks["price_e4"] = np.abs(ticks["price_e4"] // 2) + 1  # one at or below 0 is damage
+    ticks["price_e4"] = ticks["price_e4"] % 2**62 + 1
     ticks["ts_event_ns"] = ticks["ts_event_ns"] % (3 * DAY_NS) + 1  # up to four days of IST
     with tempfile.TemporaryDirectory() as folder:
         for number, rows in enumerate(np.array_split(ticks, parts)):

@@ -134,7 +134,8 @@ def test_every_verb_has_help_with_worked_examples(
     with pytest.raises(SystemExit) as ended:
         main([verb, "--help"])
     assert ended.value.code == 0
-    examples = capsys.readouterr().out.partition("examples:")[2].splitlines()
+    paragraph = capsys.readouterr().out.partition("examples:")[2].partition("\n\n")[0]
+    examples = paragraph.splitlines()
     commands = [line.strip() for line in examples if line]
     assert commands
     assert all(command.startswith(f"tickpipe {verb}") for command in commands), commands

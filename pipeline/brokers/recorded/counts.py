@@ -50,36 +50,45 @@ def cut_short(directory: Path) -> list[str]:
     found = []
     for path in sorted(directory.glob("recording-*.json")):
         counts = _read(path)
-        if counts is not None and counts["state"] == "recording":
+        if counts is None:
+            found.append(f"{path.name} is damaged: what that recorder missed is not known")
+        elif counts["state"] == "recording":
             write_counts(directory, {**counts, "state": "cut short"})
             found.append(_meaning(counts))
     return found
 
 
-def told(directory: Path) -> list[str]:
-    """Say of each recording in ``directory`` what was recorded and what was lost."""
-    lines = []
-    for path in sorted(directory.glob("recording-*.json")):
-        counts = _read(path)
-        lines.append(f"{path.name}: damaged" if counts is None else _told(counts))
-    return lines
-
-
-def _told(counts: Counts) -> str:
-    kinds = [
-        f"{kind} {n['recorded']:,} of {n['published']:,}, {n['lost']:,} lost"
-        for kind, n in counts["counted"].items()
-    ]
-    return f"run {counts['run']}, {counts['state']}: {'; '.join(kinds)}"
+def counts_of(directory: Path) -> dict[int, Counts | None]:
+    """Return the counts by when the recorder started; None where they are damaged."""
+    found = {}
+    for path in directory.glob("recording-*.json"):
+        started = path.stem.removeprefix("recording-")
+        if started.isdecimal():
+            found[int(started)] = _read(path)
+    return found
 
 
 def _read(path: Path) -> Counts | None:
-    """Return the counts; None where the power went before they were on the disk."""
+    """Return the counts; None where they are damaged, as when the power went."""
     try:
         counts: Counts = json.loads(path.read_text())
     except ValueError:
         return None
-    return counts
+    return counts if _is_whole(counts) else None
+
+
+def _is_whole(counts: object) -> bool:
+    if not isinstance(counts, dict) or not Counts.__required_keys__ <= counts.keys():
+        return False
+    counted = counts["counted"]
+    return (
+        isinstance(counted, dict)
+        and "ticks" in counted
+        and all(
+            isinstance(one, dict) and Counted.__required_keys__ <= one.keys()
+            for one in counted.values()
+        )
+    )
 
 
 def _meaning(counts: Counts) -> str:

@@ -31,6 +31,7 @@ from pipeline.brokers.recorded.parquet import (
     arrow,
     read_about,
     read_file,
+    times_of,
     write_file,
 )
 from pipeline.channels.locks import OwnerLock, lock_pid
@@ -91,7 +92,7 @@ def days_of(rows: Rows) -> NDArray[np.int64]:
     if "ended_epoch_ns" in (rows.dtype.names or ()):
         times = rows["ended_epoch_ns"]
     else:
-        times = np.where(rows["ts_event_ns"] > 0, rows["ts_event_ns"], rows["ts_recv_epoch_ns"])
+        times = times_of(rows)
     days: NDArray[np.int64] = (times + _IST_NS) // _DAY_NS
     return days
 

@@ -103,15 +103,22 @@ def recorded(kind: str, rows: Rows, recording_ns: int, ahead_ns: int = 0) -> Row
 def ticks_of(rows: Rows) -> Rows:
     """Return RECORDED_TICK rows as TICK rows; seq, flags and ts_recv_ns are 0.
 
-    A tick without the exchange's time has that of its receipt.
+    The time of receipt is the tick's time where the broker sent none.
     """
     ticks = np.zeros(len(rows), TICK)
     for name in TICK.names or ():
         if name in (rows.dtype.names or ()) and name not in ("seq", "flags"):
             ticks[name] = rows[name]
-    untimed = ticks["ts_event_ns"] == 0
-    ticks["ts_event_ns"][untimed] = rows["ts_recv_epoch_ns"][untimed]
+    ticks["ts_event_ns"] = times_of(rows)
     return ticks
+
+
+def times_of(rows: Rows) -> NDArray[np.int64]:
+    """Return the exchange's time of RECORDED rows, that of receipt where the broker sent none."""
+    times: NDArray[np.int64] = np.where(
+        rows["ts_event_ns"] > 0, rows["ts_event_ns"], rows["ts_recv_epoch_ns"]
+    )
+    return times
 
 
 def write_file(path: Path, kind: str, rows: Rows, about: Mapping[str, Any]) -> None:
@@ -163,26 +170,30 @@ def read_file(path: Path) -> tuple[Rows, Mapping[str, Any]]:
         path,
         lambda: parquet.read_table(path, partitioning=None, page_checksum_verification=True),
     )
-    kind = about["kind"]
-    if tuple(table.column_names) != _columns(kind, about):
-        raise refused(path, "other columns than a recording has", "name a recording of tickpipe")
-    rows = np.zeros(len(table), KINDS[kind])
+    _check_columns(path, table, about)
+    rows = np.zeros(len(table), KINDS[about["kind"]])
     for name in table.column_names:
-        _check_column(path, kind, name, table[name])
-        rows[name] = table[name].to_pylist() if name == "reason" else table[name].to_numpy()
-    if kind == "ticks" and len(rows) and rows["price_e4"].min() <= 0:
-        what = f"price_e4 {rows['price_e4'].min()} is not above 0"
-        raise refused(path, what, "it is damaged, or was not written by tickpipe")
+        rows[name] = _unless_damaged(path, lambda: _values(table[name]))  # noqa: B023
     return rows, about
 
 
-def _check_column(path: Path, kind: str, name: str, column: Any) -> None:
+def _values(column: Any) -> Any:
     pyarrow, _ = arrow()
-    number = KINDS[kind][name]
-    expected = pyarrow.string() if number.kind == "S" else pyarrow.from_numpy_dtype(number)
-    if column.type != expected or column.null_count:
-        what = f"column {name} is {column.type} with {column.null_count} nulls, not {expected}"
-        raise refused(path, what, "name a recording of tickpipe")
+    return column.to_pylist() if column.type == pyarrow.string() else column.to_numpy()
+
+
+def _check_columns(path: Path, table: Any, about: Mapping[str, Any]) -> None:
+    pyarrow, _ = arrow()
+    cure = "name a recording of tickpipe"
+    if tuple(table.column_names) != _columns(about["kind"], about):
+        raise refused(path, "other columns than a recording has", cure)
+    for name in table.column_names:
+        field = KINDS[about["kind"]][name]
+        wanted = pyarrow.string() if field.kind == "S" else pyarrow.from_numpy_dtype(field)
+        if table[name].type != wanted:
+            raise refused(path, f"column {name} is {table[name].type}, not {wanted}", cure)
+        if table[name].null_count:
+            raise refused(path, f"column {name} has {table[name].null_count} empty value(s)", cure)
 
 
 def read_about(path: Path) -> Mapping[str, Any]:
@@ -192,14 +203,37 @@ def read_about(path: Path) -> Mapping[str, Any]:
     if _META not in metadata:
         raise refused(path, "not written by tickpipe", "name a recording of tickpipe")
     about: Mapping[str, Any] = _unless_damaged(path, lambda: json.loads(metadata[_META]))
-    if not isinstance(about, dict) or "version" not in about:
-        raise refused(path, "it says no version", "name a recording of tickpipe")
+    if not isinstance(about, dict) or not {"version", "kind"} <= about.keys():
+        raise _unclear(path, "version and kind")
     if about["version"] != VERSION:
         what = f"version {about['version']}, this program reads {VERSION}"
         raise refused(path, what, "use the program that wrote it")
-    if "kind" not in about or about["kind"] not in KINDS:
-        raise refused(path, "it says no kind that there is", "name a recording of tickpipe")
+    if about["kind"] not in KINDS:
+        raise _unclear(path, f"a kind of {', '.join(KINDS)}")
+    _check_whose(path, about)
     return about
+
+
+def _check_whose(path: Path, about: Mapping[str, Any]) -> None:
+    """Refuse a file that does not say whose rows it has; gaps are of all."""
+    if about["kind"] == "gaps":
+        return
+    if "instrument" in about:
+        described = [about["instrument"]]
+    elif "instruments" in about and isinstance(about["instruments"], dict):
+        described = list(about["instruments"].values())
+    else:
+        raise _unclear(path, "its instrument")
+    for one in described:
+        if not (isinstance(one, dict) and "symbol" in one and isinstance(one["symbol"], str)):
+            raise _unclear(path, "the symbol of its instrument")
+        if "instruments" in about and not ("rows" in one and isinstance(one["rows"], int)):
+            raise _unclear(path, "how many rows each instrument has")
+
+
+def _unclear(path: Path, what: str) -> TickFileError:
+    what = f"its metadata do not say {what}"
+    return refused(path, what, "name a recording of tickpipe, or record it again")
 
 
 def _unless_damaged(path: Path, read: Callable[[], Any]) -> Any:

@@ -65,7 +65,7 @@ def symbols_of(path: Path, kind: str = "ticks") -> dict[str, Rows]:
         rows, about = read_file(path)
         if "instrument" not in about or about["kind"] != kind:
             raise refused(path, f"not the {kind} of one instrument", "name the folder of its day")
-        return {str(about["instrument"]["symbol"]): rows}
+        return {str(about["instrument"]["symbol"]): _priced(path, kind, rows)}
     day = day_of(path)
     # The journal first: what a recorder settles meanwhile is then read twice, and never missed.
     journal = rows_of([part for part in journal_parts(day) if kind_of(part) == kind])
@@ -75,7 +75,16 @@ def symbols_of(path: Path, kind: str = "ticks") -> dict[str, Rows]:
         found.setdefault(str(about["instrument"]["symbol"]), []).append(rows)
     if not found and kind == "ticks":
         raise refused(path, "no recording in it", "name the folder of a day: YYYY-MM-DD")
-    return {symbol: joined(pieces) for symbol, pieces in found.items()}
+    return {symbol: _priced(path, kind, joined(pieces)) for symbol, pieces in found.items()}
+
+
+def _priced(path: Path, kind: str, rows: Rows) -> Rows:
+    """Return the rows. Raises TickFileError where a tick has no price."""
+    if kind == "ticks" and (rows["price_e4"] <= 0).any():
+        at = int(np.argmax(rows["price_e4"] <= 0))
+        what = f"price_e4 {rows['price_e4'][at]} at seq {rows['seq'][at]} is not above 0"
+        raise refused(path, what, "record it again, or take that tick out")
+    return rows
 
 
 def gaps_of(path: Path) -> Rows:

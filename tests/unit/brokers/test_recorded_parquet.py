@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.brokers.recorded import journal
+from pipeline.brokers.recorded.counts import cut_short
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.brokers.recorded.journal import (
     JOURNAL,
@@ -182,8 +183,13 @@ def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("about", "columns", "words"),
     [
-        ({"version": "2"}, {"price": [1]}, "version 2, this program reads 1"),
-        ({"version": "1", "kind": "ticks", "instrument": {}}, {"price": [1]}, "other columns"),
+        ({"version": "2", "kind": "ticks"}, {"price": [1]}, "version 2, this program reads 1"),
+        ({"version": "1", "kind": "ticks", "instrument": {"symbol": "A"}}, {"p": [1]}, "other col"),
+        ({"kind": "ticks"}, {"p": [1]}, "do not say version and kind"),
+        ({"version": "1"}, {"p": [1]}, "do not say version and kind"),
+        ({"version": "1", "kind": "x"}, {"p": [1]}, "do not say a kind"),
+        ({"version": "1", "kind": "ticks"}, {"p": [1]}, "do not say its instrument"),
+        ({"version": "1", "kind": "ticks", "instrument": {}}, {"p": [1]}, "do not say the symbol"),
     ],
 )
 def test_another_version_or_other_columns_are_refused(
@@ -194,6 +200,65 @@ def test_another_version_or_other_columns_are_refused(
     table = pyarrow.table(columns).replace_schema_metadata(meta)
     parquet.write_table(table, tmp_path / "odd.parquet")
     assert words in refusal(tmp_path / "odd.parquet")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "words"),
+    [
+        ([1.0, 2.0], "float64", "price_e4 is double, not int64"),
+        (["1", "2"], "string", "price_e4 is string, not int64"),
+        ([1, 2], "int32", "price_e4 is int32, not int64"),
+        ([1, None], "int64", "price_e4 has 1 empty value"),
+        ([1, 0], "int64", "price_e4 0 at seq 2 is not above 0"),
+        ([-1, 1], "int64", "price_e4 -1 at seq 1 is not above 0"),
+    ],
+)
+def test_a_column_of_another_type_with_holes_or_without_price_is_refused(
+    tmp_path: Path, values: list[object], kind: str, words: str
+) -> None:
+    pyarrow, parquet = arrow()
+    ticks = day_of_ticks()
+    ticks = ticks[ticks["instrument"] == 0][:2]
+    (day,) = write_recording(tmp_path, ticks, INSTRUMENTS)
+    (path,) = (day / "ticks").iterdir()
+    table = parquet.read_table(path, partitioning=None)
+    at = table.column_names.index("price_e4")
+    column = pyarrow.array(values, getattr(pyarrow, kind)())
+    parquet.write_table(table.set_column(at, "price_e4", column), path)
+    assert words in refusal(path)
+
+
+def test_a_byte_that_changed_within_a_page_is_noticed(tmp_path: Path) -> None:
+    settle(write_parts(tmp_path, day_of_ticks()))
+    path = tmp_path / FOLDER / "ticks" / "A.parquet"
+    _, parquet = arrow()
+    chunk = parquet.ParquetFile(path).metadata.row_group(0).column(4)
+    damaged = bytearray(path.read_bytes())
+    damaged[chunk.data_page_offset + chunk.total_compressed_size // 8 + 60] ^= 0x10
+    path.write_bytes(damaged)
+    assert "cut short or damaged" in refusal(path)
+
+
+def test_a_tick_without_the_exchanges_time_has_that_of_receipt(tmp_path: Path) -> None:
+    ticks = day_of_ticks()
+    received = ticks["ts_recv_ns"].copy()
+    ticks["ts_event_ns"] = 0
+    day = write_parts(tmp_path, ticks)
+    played = read_recording(day, INSTRUMENTS)
+    assert (played["ts_event_ns"] == received).all()
+    write_ticks(tmp_path / "day.csv", played, SYMBOLS)
+    again = read_ticks(tmp_path / "day.csv", INSTRUMENTS)
+    assert (again["ts_event_ns"] == received).all()
+
+
+def test_counts_that_are_damaged_are_said(tmp_path: Path) -> None:
+    (tmp_path / "recording-7.json").write_text('{"state": "recording"')
+    (tmp_path / "recording-8.json").write_text('{"state": "recording"}')
+    said = cut_short(tmp_path)
+    assert [text.split(":")[0] for text in said] == [
+        "recording-7.json is damaged",
+        "recording-8.json is damaged",
+    ]
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
@@ -233,7 +298,7 @@ def tampered(tmp_path: Path, name: str, values: object) -> Path:
     [
         (lambda n: [1.5] * n, "is double"),
         (lambda n: ["1"] * n, "is string"),
-        (lambda n: [None] * (n - 1) + [5], "nulls"),
+        (lambda n: [None] * (n - 1) + [5], "empty value"),
         (lambda n: [-5] * n, "is not above 0"),
         (lambda n: [0] * n, "is not above 0"),
     ],

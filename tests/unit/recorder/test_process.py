@@ -247,6 +247,27 @@ def test_a_damaged_part_of_yesterday_does_not_keep_today_from_being_recorded(
     assert part.exists()
 
 
+def test_what_a_killed_one_left_is_settled_at_the_end_and_not_before_the_first_tick(
+    make: Make, feeds: Feeds, processes: Processes, tmp_path: Path
+) -> None:
+    settings = make("recorder.flush_ticks_max=50")
+    yesterday = ticks(1, 5)
+    yesterday["seq"] = np.arange(1, 6)
+    yesterday["ts_event_ns"] -= 86_400 * 10**9
+    rows = recorded("ticks", yesterday, 1)
+    write_journal(tmp_path / "rec", "1-000001", "ticks", rows, settings.instruments)
+    (part,) = (tmp_path / "rec").glob("*/journal/*.parquet")
+    line = feeds.start()
+    recorder = processes.fork(lambda: int(process.run(settings)))
+    line.ticks.publish(ticks(1, 60))
+    until(lambda: recorded_ticks(tmp_path / "rec") == 60)
+    assert part.exists()
+    feeds.end_all()
+    assert recorder.result() == 0
+    assert unsettled_days(tmp_path / "rec") == []
+    assert len(read_recording(part.parent.parent, settings.instruments)) == 5
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a file system with next to no room."""

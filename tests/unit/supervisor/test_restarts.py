@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.runtime.exit_codes import ExitCode
+from pipeline.supervisor import restarts
 from pipeline.supervisor.plan import ROLES
 from pipeline.supervisor.restarts import Action, Verdict, on_death, on_hang
 
@@ -133,3 +134,9 @@ def test_without_its_recorder_a_run_goes_on_and_says_so_at_the_end(
     assert not verdict.stop
     assert verdict.exit_code is code
     assert on_hang("recorder").action is Action.CARRY_ON
+
+
+def test_a_run_that_only_records_is_not_told_of_positions() -> None:
+    for code in (-9, 1, int(ExitCode.CHILD_DIED)):
+        said = restarts.without_risk(restarts.on_death("feed", code)).meaning
+        assert said == "Recording ends; nothing was traded"
