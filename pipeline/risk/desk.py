@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderState, OrderUpdate
 from pipeline.records import SignalRow
 from pipeline.risk.history import Change, Mark
+from pipeline.risk.in_flight import Flight
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.limits import Refusal
 from pipeline.risk.numbering import is_exit_id
 from pipeline.risk.reconciliation import Findings, Reconciliation
-from pipeline.risk.rows import SEQ, TickRow, tick_rows
+from pipeline.risk.resting import again, overdue, resting_exits
+from pipeline.risk.rows import EVENT, SEQ, TickRow, tick_rows
 from pipeline.risk.session import Heard, RiskSession
 
 _TICK_SEQ = SignalRow._fields.index("tick_seq")
@@ -72,6 +74,8 @@ class Desk:
         self._book: BrokerBook | None = None  # the newest one
         self._doubtful = False
         self._asked_ns: int | None = None
+        self._rest_ns = session.rest_ns
+        self._again: dict[str, str] = {}  # exits being cancelled, and the reason to order again
 
     @property
     def held_count(self) -> int:
@@ -107,6 +111,9 @@ class Desk:
         if self._held and self._is_due(row[SEQ]):
             self.session.take_price(row)
             self._act(row[SEQ], now_ns)
+        if self._rest_ns and self.session.awaits_fills:
+            self.session.take_price(row)
+            self._give_up_resting(row[EVENT])
         orders = self.session.on_tick(row)
         if orders:
             self._execute(orders)
@@ -114,9 +121,14 @@ class Desk:
     def flatten(self, reason: str, now_ns: int | None = None) -> None:
         """Close everything at the last prices, and cancel what would open more.
 
-        With ``now_ns`` exits that the broker refused are not asked for again at once.
+        Resting limit exits are cancelled, and closed anew when that is heard. With ``now_ns``
+        they rest on, and exits that the broker refused are not asked for again at once.
         """
         self.cancel_entries()
+        if now_ns is None:
+            for flight in resting_exits(self.session.flights.live):
+                self._cancel_exit(flight, self.session.newest_event_ns, reason)
+            self.hear()
         self._execute(self.session.flatten(reason, now_ns=now_ns))
 
     def cancel_entries(self) -> None:
@@ -126,6 +138,32 @@ class Desk:
                 self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
         self.hear()
         self.write_now()
+
+    def _give_up_resting(self, now_ns: int) -> None:
+        """Cancel the limit exits that rest for too long."""
+        flights = overdue(self.session.flights.live, now_ns, self._rest_ns)
+        for flight in flights:
+            order = flight.order
+            self._tell(ORDER, f"{order.order_id} rests at its limit: it is cancelled")
+            known = self._again[order.order_id] if order.order_id in self._again else ""
+            self._cancel_exit(flight, now_ns, known or again(order.reason))
+        if flights:
+            self.hear()
+
+    def _cancel_exit(self, flight: Flight, now_ns: int, reason: str) -> None:
+        """Ask to cancel an exit; with a reason what is left of it is then ordered again."""
+        flight.cancel_ns = now_ns
+        if reason:
+            self._again[flight.order.order_id] = reason
+        self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
+
+    def _order_again(self) -> None:
+        """Order again what was cancelled, now that the end of it is known."""
+        live = {flight.order.order_id for flight in self.session.flights.live}
+        for order_id in [order_id for order_id in self._again if order_id not in live]:
+            reason, flight = self._again.pop(order_id), self.session.flights.known(order_id)
+            if flight is not None:
+                self._execute(self.session.flatten(reason, only=flight.order.instrument))
 
     def _is_due(self, seq: int) -> bool:
         tick_seq = self._held[0][_TICK_SEQ]
@@ -175,6 +213,8 @@ class Desk:
                 self._on_book(each)
         self._put_marks()
         self._commit()
+        if self._again:
+            self._order_again()
 
     def _on_update(self, update: OrderUpdate) -> None:
         heard = self.session.on_update(update, self._clock())

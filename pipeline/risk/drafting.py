@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pipeline.brokers.contract import Order, Side
+from pipeline.records import SignalRow
 from pipeline.risk.numbering import Numbering
 from pipeline.risk.positions import Position
 from pipeline.risk.rows import EVENT, SEQ, TickRow
@@ -18,6 +19,10 @@ class Cause(NamedTuple):
 
     ts_recv_ns: int = 0  # the feed had the tick
     ts_signal_ns: int = 0  # the strategy had decided
+
+    @classmethod
+    def of(cls, signal: SignalRow) -> Cause:
+        return cls(signal.ts_recv_ns, signal.ts_signal_ns)
 
 
 NO_CAUSE = Cause()

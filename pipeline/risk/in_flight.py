@@ -21,6 +21,7 @@ class Flight:
     delays: Delays
     standing: Standing
     sent_ns: int = 0  # CLOCK_MONOTONIC
+    cancel_ns: int = 0  # exchange time at which risk last asked to cancel it; 0 = never
     absent: int = 0  # books in a row that did not have it
 
     @property

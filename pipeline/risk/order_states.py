@@ -16,7 +16,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from pipeline.brokers.contract import OrderState, OrderUpdate
+from pipeline.brokers.contract import Fill, Order, OrderState, OrderUpdate, Side
 
 LIVE = frozenset(
     {
@@ -116,6 +116,18 @@ def hear(known: Standing, update: OrderUpdate) -> News:
         known.broker_id or update.broker_id,
     )
     return News(standing, more, gained_e4, "; ".join(filter(None, reports)))
+
+
+def fill_of(order: Order, news: News, ts_event_ns: int) -> Fill:
+    """Return what ``news`` fills of ``order``."""
+    worse_e4 = news.turnover_e4 - news.quantity * order.price_e4
+    return Fill(
+        order_id=order.order_id,
+        quantity=news.quantity,
+        turnover_e4=news.turnover_e4,
+        slippage_e4=worse_e4 if order.side is Side.BUY else -worse_e4,
+        ts_event_ns=ts_event_ns,
+    )
 
 
 def _beyond(known: Standing, update: OrderUpdate) -> tuple[int, int, str]:

@@ -18,7 +18,7 @@ REFUSED = frozenset(
     {
         OrderState.REJECTED,
         OrderState.EXPIRED,
-        OrderState.CANCELLED,  # by the broker: risk cancels entries only
+        OrderState.CANCELLED,  # by the broker; what risk cancelled is no refusal
         OrderState.NEVER_ARRIVED,
     }
 )
@@ -35,7 +35,9 @@ class Retries:
 
     def hear(self, flight: Flight, before: OrderState, now_ns: int) -> None:
         """Take where an order stands now that was ``before``."""
-        if not flight.enters and flight.standing.state in REFUSED and before not in REFUSED:
+        state = flight.standing.state
+        asked = state is OrderState.CANCELLED and flight.cancel_ns  # by risk: resting.py
+        if not flight.enters and state in REFUSED and before not in REFUSED and not asked:
             self.refused(flight.order.instrument, now_ns)
 
     def refused(self, instrument: int, now_ns: int) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.brokers.contract import Fill, Order, OrderState, OrderUpdate, Quote, Side
+from pipeline.brokers.contract import Fill, Order, OrderState, OrderUpdate, Quote
 from pipeline.records import PRICE_SCALE, ExitKind, SignalRow, positions_dtype
 from pipeline.results.trades import Trade
 from pipeline.risk.drafting import NO_CAUSE, Cause, Decision, Drafting
@@ -24,9 +24,10 @@ from pipeline.risk.limits import Facts, Limits, Refusal, Size, side_of
 from pipeline.risk.losses import Breach, CoolDown
 from pipeline.risk.mandate import STATE, Mandate, TradingState
 from pipeline.risk.numbering import Numbering
-from pipeline.risk.order_states import News, Standing, hear
+from pipeline.risk.order_states import News, Standing, fill_of, hear
 from pipeline.risk.positions import NO_DELAYS, Book, Delays, Position, split
 from pipeline.risk.reasons import STRATEGY_SIGNAL, Reason, kind_of
+from pipeline.risk.resting import rest_ns_of
 from pipeline.risk.retrying import Retries, unsold
 from pipeline.risk.rows import ASK, BID, EVENT, INSTRUMENT, NO_TICK, PRICE, RECEIVED, SEQ, TickRow
 from pipeline.risk.rulebook import NO_RULES, Rulebook
@@ -82,6 +83,7 @@ class RiskSession:
         self._lot_sizes = [instrument.lot_size for instrument in settings.instruments]
         self._limits = Limits(settings, rulebook)
         self._in_flight = InFlight()
+        self.rest_ns = rest_ns_of(settings.risk)
         self._retries = Retries(int(settings.risk.exit_retry_seconds * 1e9))
         self.numbering = Numbering(count)
         self._drafting = Drafting(settings, rulebook, self.numbering)
@@ -156,21 +158,11 @@ class RiskSession:
 
     def _fills_of(self, order: Order, news: News, ts_event_ns: int) -> Sequence[Fill]:
         """Return the fill of what is new; two where it closes more than is held."""
-        whole = self._fill_of(order, news, ts_event_ns)
+        whole = fill_of(order, news, ts_event_ns or self._newest[EVENT])
         position = self.book.position(order.instrument)
         if position is None or position.side is order.side or whole.quantity <= position.open:
             return [whole]
         return split(whole, position.open)
-
-    def _fill_of(self, order: Order, news: News, ts_event_ns: int) -> Fill:
-        worse_e4 = news.turnover_e4 - news.quantity * order.price_e4
-        return Fill(
-            order_id=order.order_id,
-            quantity=news.quantity,
-            turnover_e4=news.turnover_e4,
-            slippage_e4=worse_e4 if order.side is Side.BUY else -worse_e4,
-            ts_event_ns=ts_event_ns or self._newest[EVENT],
-        )
 
     def on_fill(self, order: Order, fill: Fill) -> Trade | None:
         """Book a fill; return the trade of an exit, None for an entry.
@@ -197,12 +189,18 @@ class RiskSession:
         return trade
 
     def flatten(
-        self, reason: str, cause: Cause = NO_CAUSE, now_ns: int | None = None
+        self,
+        reason: str,
+        cause: Cause = NO_CAUSE,
+        now_ns: int | None = None,
+        only: int | None = None,
     ) -> list[Order]:
-        """Return orders that close everything; with ``now_ns`` as patient as retrying.py."""
+        """Return orders that close everything, or the instrument ``only``; with ``now_ns`` as
+        patient as retrying.py."""
         orders: list[Order] = []
         for position in self.book.open_positions():
-            if now_ns is not None and self._retries.waits(position.instrument, now_ns):
+            waits = now_ns is not None and self._retries.waits(position.instrument, now_ns)
+            if waits or only not in (None, position.instrument):
                 continue
             shares = self._in_flight.closable(position)
             orders += self._exit(position, shares, reason, cause)
@@ -339,7 +337,7 @@ class RiskSession:
         assert position is not None, "NOTHING_TO_CLOSE was checked"
         text = signal.text
         reason = text if text == Reason.STRATEGY_FAILED else STRATEGY_SIGNAL + text
-        return self._exit(position, self._in_flight.closable(position), reason, _cause(signal))
+        return self._exit(position, self._in_flight.closable(position), reason, Cause.of(signal))
 
     def _enter(self, signal: SignalRow, size: Size, now_ns: int) -> Sequence[Order]:
         decision = Decision(
@@ -349,7 +347,7 @@ class RiskSession:
             quantity=size.lots * size.lot_size,
             is_exit=False,
             reason=signal.text,
-            cause=_cause(signal),
+            cause=Cause.of(signal),
         )
         return self._send(decision, Delays.of(signal, now_ns))
 
@@ -444,7 +442,3 @@ class RiskSession:
 
     def __repr__(self) -> str:
         return f"<RiskSession {self.mandate} as_of_seq={self.as_of_seq} {self.book!r}>"
-
-
-def _cause(signal: SignalRow) -> Cause:
-    return Cause(signal.ts_recv_ns, signal.ts_signal_ns)

@@ -110,6 +110,13 @@ class RiskSettings(Section):
         default=1.0,
         ge=0,
     )
+    limit_exit_seconds_max: Number = option(
+        'With `risk.order_type` = "limit": cancel an exit that is not filled after this, and '
+        "decide it again at the then price",
+        unit="s",
+        default=5.0,
+        gt=0,
+    )
     cool_down_stops: Whole | None = option(
         "Stop-losses in a row after which entries pause; unset = never", default=None, ge=1
     )

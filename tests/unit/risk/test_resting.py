@@ -1,0 +1,126 @@
+"""A limit exit whose price ran away is cancelled, and closed at the price of then."""
+
+from __future__ import annotations
+
+from pipeline.brokers.contract import Order, OrderState, OrderUpdate
+from pipeline.records import Action
+from pipeline.risk.reasons import Reason
+from tests.money import Trading, e4_of, guide, signal
+
+LIMIT = ("risk.order_type=limit", "risk.collar_points=1")
+
+
+class Resting:
+    """A desk that holds a position, and a broker that says what a test says."""
+
+    def __init__(self) -> None:
+        self.trading = Trading(guide(*LIMIT))
+        self.trading.buy(1, 100, "10:00:00")
+        self.trading.gateway.fall_silent()
+        self.seq = 1
+
+    def at(self, second: int, price: float) -> list[Order]:
+        """Return the orders that a tick so many seconds after ten brings."""
+        before, self.seq = len(self.orders), self.seq + 1
+        self.trading.tick(self.seq, price, f"10:00:{second:02}", ts_recv_ns=second * 1_000_000_000)
+        return self.orders[before:]
+
+    @property
+    def orders(self) -> list[Order]:
+        return self.trading.gateway.orders
+
+    @property
+    def cancelled(self) -> list[str]:
+        return self.trading.gateway.cancelled
+
+    def hear(self, order: Order, state: OrderState, filled: int = 0) -> None:
+        update = OrderUpdate(
+            order_id=order.order_id,
+            state=state,
+            broker_id="B1",
+            filled=filled,
+            turnover_e4=filled * order.price_e4,
+        )
+        self.trading.gateway.tell(update)
+        self.trading.desk.hear()
+
+
+def test_after_its_time_a_resting_exit_is_cancelled_and_then_decided_at_the_price_of_then() -> None:
+    resting = Resting()
+    (first,) = resting.at(1, 84)
+    resting.hear(first, OrderState.ACCEPTED)
+    assert resting.at(5, 80) == []
+    assert resting.cancelled == []
+    assert resting.at(6, 79) == []
+    assert resting.cancelled == [first.order_id]
+    assert resting.at(7, 78) == []  # the end of it was not heard
+    resting.hear(first, OrderState.CANCELLED, 75)
+    (second,) = resting.at(7, 77)
+    assert second.quantity == first.quantity - 75
+    assert (second.price_e4, second.limit_e4) == (e4_of(77), e4_of(76))
+
+
+def test_a_cancel_that_is_not_answered_is_asked_for_again_after_the_same_time() -> None:
+    resting = Resting()
+    (first,) = resting.at(1, 84)
+    resting.hear(first, OrderState.ACCEPTED)
+    for second in range(6, 16):
+        assert resting.at(second, 79) == []
+    assert resting.cancelled == [first.order_id] * 2
+
+
+def test_an_exit_that_nobody_knows_to_have_arrived_is_not_cancelled() -> None:
+    resting = Resting()
+    resting.at(1, 84)
+    resting.at(30, 79)
+    assert resting.cancelled == []
+
+
+def test_an_exit_that_filled_before_its_cancel_is_not_followed_by_another() -> None:
+    resting = Resting()
+    (first,) = resting.at(1, 84)
+    resting.hear(first, OrderState.ACCEPTED)
+    resting.at(6, 79)
+    resting.hear(first, OrderState.FILLED, first.quantity)
+    assert resting.at(7, 79) == []
+    assert resting.trading.session.is_flat
+
+
+def test_flatten_cancels_a_resting_exit_at_once_and_closes_when_that_is_heard() -> None:
+    resting = Resting()
+    (first,) = resting.at(1, 84)
+    resting.hear(first, OrderState.ACCEPTED)
+    resting.at(2, 95)  # no rule would sell
+    resting.trading.desk.flatten(Reason.KILL_SWITCH)
+    assert resting.cancelled == [first.order_id]
+    assert resting.orders[-1] is first
+    resting.hear(first, OrderState.CANCELLED)
+    again = resting.orders[-1]
+    assert (again.reason, again.price_e4, again.quantity) == (
+        Reason.KILL_SWITCH,
+        e4_of(95),
+        first.quantity,
+    )
+
+
+def test_what_no_rule_would_ask_for_is_ordered_again_with_its_own_reason() -> None:
+    resting = Resting()
+    resting.trading.desk.on_signal(signal(2, Action.CLOSE, reason="enough"), 0)
+    first = resting.orders[-1]
+    resting.hear(first, OrderState.ACCEPTED)
+    assert resting.at(6, 95) == []
+    resting.hear(first, OrderState.CANCELLED)
+    again = resting.orders[-1]
+    assert (again.reason, again.price_e4) == (first.reason, e4_of(95))
+    assert again is not first
+
+
+def test_a_target_that_was_cancelled_is_sold_when_its_price_is_there_again() -> None:
+    resting = Resting()
+    (first,) = resting.at(1, 106)
+    resting.hear(first, OrderState.ACCEPTED)
+    resting.at(6, 104)
+    resting.hear(first, OrderState.CANCELLED)
+    assert resting.at(7, 104) == []
+    (again,) = resting.at(8, 105)
+    assert (again.reason, again.quantity) == (first.reason, first.quantity)
