@@ -12,7 +12,7 @@ from pipeline.risk.desk import Desk
 from pipeline.risk.ledger import MEMORY, Ledger
 from pipeline.risk.numbering import is_exit_id
 from pipeline.risk.session import RiskSession
-from tests.money import guide, signal, tick
+from tests.money import e4_of, guide, signal, tick
 
 FATES = st.sampled_from(["fill", "reject", "expire", "rest", "part", "rest deaf"])
 
@@ -92,9 +92,10 @@ def test_shares_have_one_live_exit_at_most_and_are_closed_in_the_end(
         row = list(tick(seq, price, ts_recv_ns=1 + clock_ms * 1_000_000))
         row[1] += clock_ms * 1_000_000
         if seq == 1:
-            desk.on_signal(signal(1), 0)
+            desk.on_signal(signal(1, price_e4=e4_of(100)), 0)
         desk.on_tick(tuple(row), row[2])
         position = session.book.position(0)
         held = position.open if position else 0
+        assert held or seq > 1, "the entry was filled"
         assert sum(flight.left for flight in session.flights.live) <= held
     assert held == 0
