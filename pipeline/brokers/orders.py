@@ -240,7 +240,7 @@ class BrokerGateway:
     def _guarded(self, job: Callable[[], None]) -> None:
         try:
             job()
-        except Exception as error:  # of a thread: risk ends by it in take()
+        except Exception as error:  # noqa: BLE001 - a thread: take() raises it
             self._failed = error
             self._wake()
 
