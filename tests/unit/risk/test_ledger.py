@@ -7,7 +7,6 @@ import signal as signals
 import sqlite3
 import stat
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -132,7 +131,7 @@ def test_history_has_the_order_of_what_happened_over_all_tables_and_restarts(pat
             ledger.put(record)
     with Ledger.open(path) as ledger:
         ledger.event("halt", "who: why", 5)
-        higher = replace(mark, high_e4=e4_of(105))
+        higher = mark._replace(high_e4=e4_of(105))
         for record in (higher, exit, fill(exit)):
             ledger.put(record)
         ledger.commit()
