@@ -74,7 +74,7 @@ class Desk:
         self.session = session
         self._ledger = ledger
         self._gateway = gateway
-        self._tell = tell or (lambda kind, text: ledger.event(kind, text, 0))
+        self._tell = tell or (lambda kind, text: ledger.put(Event(kind, text, 0)))
         self._clock = clock
         self._held: deque[tuple[object, ...]] = deque()
         self._marked: list[Mark] = []
@@ -141,12 +141,11 @@ class Desk:
         self._execute(self.session.flatten(reason, now_ns=now_ns))
 
     def cancel_entries(self) -> None:
-        """Ask the broker to cancel what would open more, and write why."""
+        """Ask the broker to cancel what would open more."""
         for flight in self.session.flights.live:
             if flight.enters:
                 self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
         self.hear()
-        self.write_now()
 
     def give_up_resting(self, now_ns: int) -> None:
         """Cancel the limit exits that rest for too long by CLOCK_MONOTONIC; not in lockstep."""
@@ -174,7 +173,8 @@ class Desk:
             self._again[order_id] = reason or known
             if reason and reason != known:
                 self._ledger.put(Event(AGAIN, cancelling(order_id, reason), 0))
-        self._commit()
+        if exits:
+            self._commit()
         for flight, _ in exits:
             flight.cancel_ns = self.session.newest_event_ns
             flight.cancel_sent_ns = self._clock()
@@ -323,7 +323,7 @@ class Desk:
         if self._book is not None:
             for outside in self._reconciliation.accept(self._book, self.session.book.held):
                 self._ledger.put(outside)
-            self._commit()
+        self._commit()
 
     # Obstacles --------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from random import Random
 
@@ -96,11 +95,11 @@ class Exchange:
         )
         if self._happens(5):
             self.told["lost"] += 1
-            return [replace(update, state=OrderState.UNKNOWN, broker_id="")]
+            return [update._replace(state=OrderState.UNKNOWN, broker_id="")]
         self._orders[value.order_id] = value
         if self._happens(8):
             self.told["refused"] += 1
-            self.book[value.order_id] = replace(update, state=OrderState.REJECTED, text="no margin")
+            self.book[value.order_id] = update._replace(state=OrderState.REJECTED, text="no margin")
             return self._told(self.book[value.order_id])
         self.book[value.order_id] = update
         if value.limit_e4 and is_exit_id(value.order_id) and self._happens(40):
@@ -108,7 +107,7 @@ class Exchange:
             self._resting.add(value.order_id)
         if self._happens(10):
             self.told["timed out"] += 1
-            return [replace(update, state=OrderState.UNKNOWN, broker_id="")]
+            return [update._replace(state=OrderState.UNKNOWN, broker_id="")]
         return self._told(update)
 
     def _cancel(self, tag: str) -> list[OrderUpdate | BrokerBook]:
@@ -122,7 +121,7 @@ class Exchange:
         told = self._fill(tag) if self._happens(30) else []
         if self.book[tag].state in _OPEN:
             self.told["cancelled"] += 1
-            self.book[tag] = replace(self.book[tag], state=OrderState.CANCELLED)
+            self.book[tag] = self.book[tag]._replace(state=OrderState.CANCELLED)
             told += self._told(self.book[tag])
         return told
 
@@ -143,8 +142,7 @@ class Exchange:
         left = order.quantity - update.filled
         shares = left if self._happens(50) else self._luck.randint(1, left)
         price_e4 = order.price_e4 + self._luck.randint(-500, 500)
-        self.book[tag] = replace(
-            update,
+        self.book[tag] = update._replace(
             state=OrderState.FILLED if shares == left else OrderState.PARTIALLY_FILLED,
             filled=update.filled + shares,
             turnover_e4=update.turnover_e4 + shares * price_e4,
