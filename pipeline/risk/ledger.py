@@ -16,6 +16,7 @@ Some facts about it:
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -62,6 +63,14 @@ def ledger_path(settings: Settings, now: datetime) -> Path:
     """
     day = f"{now:%Y%m%d}" if settings.recovers else f"{now:%Y%m%d_%H%M%S_%f}"
     return settings.run.results_dir / f"ledger_{settings.run.name}_{day}.sqlite"
+
+
+def ledger_before(path: Path) -> Path | None:
+    """Return the newest ledger of the run of ``path`` and of an earlier day, if there is one."""
+    name, day = path.stem.rsplit("_", 1)
+    days = "[0-9]" * len(day)
+    earlier = (found for found in path.parent.glob(f"{glob.escape(name)}_{days}.sqlite"))
+    return max((found for found in earlier if found.name < path.name), default=None)
 
 
 def _columns(kind: type[Any]) -> str:

@@ -26,7 +26,7 @@ from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
 from pipeline.risk.control import CONTROL, Control
 from pipeline.risk.desk import Desk
-from pipeline.risk.files import rulebook_for
+from pipeline.risk.files import carry_over, rulebook_for
 from pipeline.risk.history import START, Event
 from pipeline.risk.ledger import Ledger, ledger_path
 from pipeline.risk.numbering import is_exit_id
@@ -57,12 +57,15 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     started = datetime.now(IST)
     results = settings.run.results_dir
     results.mkdir(parents=True, exist_ok=True)
+    path = ledger_path(settings, started)
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
-        Ledger.open(ledger_path(settings, started)) as ledger,
+        Ledger.open(path) as ledger,
         RiskLine(settings, spin_bare) as line,
     ):
         ledger.settings_used(settings_rows(settings))
+        if settings.recovers and (carried := carry_over(ledger, path, time_ns())):
+            log.warning("%s", carried)
         shell = _Shell(settings, ledger, line)
         reason: str = Reason.ERROR
         try:

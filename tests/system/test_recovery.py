@@ -158,6 +158,32 @@ def test_a_second_run_on_one_day_goes_on_and_its_results_have_the_whole_day(
     assert len(list(tickpipe.results.glob("ledger_*.sqlite"))) == 1
 
 
+def test_a_halt_by_a_person_outlasts_its_day_until_somebody_resumes(
+    tickpipe: Tickpipe, start: Start
+) -> None:
+    def ask(verb: str, *arguments: str) -> str:
+        directory = f'channels.directory="{tickpipe.run_directory}"'
+        where = ("--config", GUIDE, "--set", directory)
+        code, output = finish(tickpipe.start(verb, *arguments, *where))
+        assert code == 0, output
+        return output
+
+    first = start("--set", BUYS_ONCE, *HOLD)
+    first.wait_for("risk", "position", 1)
+    ask("flatten", "--reason", "news")
+    assert first.stop()[0] == ExitCode.OK
+    ledger_of(tickpipe).rename(tickpipe.results / "ledger_default_20260102.sqlite")
+    second = start("--set", BUYS_ONCE, *HOLD)
+    second.wait_for("risk", "refused", 1)
+    assert ": news, since 2026-01-02" in ask("status")
+    ask("resume", "--unlock", "default")
+    assert "ACTIVE" in ask("status")
+    assert second.beat("risk", "orders") == 0
+    code, output = second.stop()
+    assert code == ExitCode.OK, output
+    assert "news, since 2026-01-02: nobody has resumed since; `tickpipe resume`" in output
+
+
 def test_with_the_strategy_dead_for_long_risk_closes_the_position(
     tickpipe: Tickpipe, start: Start
 ) -> None:
