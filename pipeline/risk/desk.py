@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderState, OrderUpdate
 from pipeline.records import SignalRow
-from pipeline.risk.history import Change, Event, Mark
+from pipeline.risk.history import Change, Event, LossMark, Mark
 from pipeline.risk.in_flight import Flight
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.limits import Refusal
@@ -77,7 +77,7 @@ class Desk:
         self._tell = tell or (lambda kind, text: ledger.put(Event(kind, text, 0)))
         self._clock = clock
         self._held: deque[tuple[object, ...]] = deque()
-        self._marked: list[Mark] = []
+        self._marked: list[Mark | LossMark] = []
         self._marked_ns = 0
         self._reconciliation = Reconciliation(session.instruments, session.recovery)
         self._book: BrokerBook | None = None  # the newest one

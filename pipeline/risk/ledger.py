@@ -30,13 +30,13 @@ from typing import Any, get_type_hints
 from pipeline.brokers.contract import Fill, Order
 from pipeline.errors import AlreadyRunning, LedgerFailed, TickpipeError, UserError, explain
 from pipeline.results.trades import Trade
-from pipeline.risk.history import Change, Event, Mark, Outside, Record, Sent
+from pipeline.risk.history import Change, Event, LossMark, Mark, Outside, Record, Sent
 from pipeline.risk.limits import Refusal
 from pipeline.settings import Settings
 
 MEMORY = ":memory:"
 APPLICATION_ID = 0x7469636B  # "tick"
-VERSION = 3
+VERSION = 4
 LAZY_MAX = 64
 
 _TABLES: dict[type[Any], str] = {
@@ -46,13 +46,14 @@ _TABLES: dict[type[Any], str] = {
     Fill: "fills",
     Trade: "trades",
     Mark: "marks",
+    LossMark: "loss_marks",
     Outside: "outside",
     Refusal: "refusals",
     Event: "events",
 }
-_KEYS = {Order: "order_id", Trade: "trade_id", Mark: "position_id"}
-_REPLACED = {Mark}  # of which only the last one of a key is kept
-_HISTORY = (Order, Sent, Change, Fill, Mark, Outside, Event)
+_KEYS = {Order: "order_id", Trade: "trade_id", Mark: "position_id", LossMark: "day"}
+_REPLACED = {Mark, LossMark}  # of which only the last one of a key is kept
+_HISTORY = (Order, Sent, Change, Fill, Mark, LossMark, Outside, Event)
 
 
 def ledger_path(settings: Settings, now: datetime) -> Path:
@@ -160,7 +161,7 @@ class Ledger:
 
     # Writing ----------------------------------------------------------------------------------
 
-    def put(self, record: Order | Change | Fill | Trade | Mark | Outside | Event) -> None:
+    def put(self, record: Record | Trade) -> None:
         """Have ``record`` written with the next ``commit``.
 
         Raises TickpipeError for an order whose id was used before.

@@ -91,9 +91,9 @@ class RiskSession:
         self._newest = NO_TICK
         self.judged_seq = 0  # the last tick whose exits were judged
         self._last: list[TickRow] = [NO_TICK] * count
-        self._watches = Watches(settings, rulebook)
-        self._watch_of = self._watches.of
-        self._due_ns = self._watches.due_ns  # a copy: on_tick looks at it with every tick
+        self.watches = Watches(settings, rulebook)
+        self._watch_of = self.watches.of
+        self._due_ns = self.watches.due_ns  # a copy: on_tick looks at it with every tick
         self._closed = [(0, int(ExitKind.NONE))] * count  # position id, kind of its last exit
         self._row_dtype = positions_dtype(count)
         self._as_of_signal = self._signals = self._refused = 0
@@ -170,20 +170,20 @@ class RiskSession:
         Raises TickpipeError when more is closed than is held.
         """
         self.version += 1
-        if self._watches.looks_at_losses:
-            self._watches.unsettle(self._equity_e4(), fill.ts_event_ns)
+        if self.watches.looks_at_losses:
+            self.watches.unsettle(self._equity_e4(), fill.ts_event_ns)
         delays = self._in_flight.land(fill)
         if not self.book.is_exit(order):
-            self._watches.entered(self.book.enter(order, fill, delays), fill.ts_event_ns)
-            self._due_ns = self._watches.due_ns
+            self.watches.entered(self.book.enter(order, fill, delays), fill.ts_event_ns)
+            self._due_ns = self.watches.due_ns
             return None
         watch = self._watch_of[order.instrument]
         assert watch is not None, "an open position has a watch"
         self._retries.filled(order.instrument)
         trade = self.book.leave(order, fill, watch.low_e4, watch.high_e4)
         if self.book.position(order.instrument) is None:
-            self._watches.left(order.instrument)
-            self._due_ns = self._watches.due_ns
+            self.watches.left(order.instrument)
+            self._due_ns = self.watches.due_ns
             self._closed[order.instrument] = (order.position_id, int(kind_of(order.reason)))
             self._cool_down.closed(order.reason, fill.ts_event_ns)
         return trade
@@ -257,6 +257,13 @@ class RiskSession:
         watch = self._watch_of[row[INSTRUMENT]]
         if watch is not None and row[SEQ] > after_seq:
             watch.take(row[PRICE])
+            if self.watches.looks_at_losses:
+                self.watches.losses.look(self._equity_e4(), row[EVENT])
+
+    def know_price(self, instrument: int, price_e4: int) -> None:
+        """Take the last price of an instrument from before a restart; its tick stays old."""
+        row = self._last[instrument]
+        self._last[instrument] = (*row[:PRICE], price_e4, *row[PRICE + 1 :])
 
     def skip_signals(self, seq: int) -> None:
         """Count the signals up to ``seq`` as handled: a risk that died had taken them."""
@@ -268,7 +275,7 @@ class RiskSession:
     def _exits_of_all(self, row: TickRow) -> Sequence[Order]:
         """Return the exits at a time from which a rule of time fires, in any instrument."""
         orders = list(self._exits_of(row))
-        for instrument, watch in self._watches.due(row[EVENT]):
+        for instrument, watch in self.watches.due(row[EVENT]):
             orders += self._exits(instrument, watch, row)
         return orders
 
@@ -364,11 +371,11 @@ class RiskSession:
 
     def _breach(self, ts_event_ns: int) -> Breach | None:
         """Return the loss limit that is reached, if any; halt where one is."""
-        if not self._watches.looks_at_losses:
+        if not self.watches.looks_at_losses:
             return None
         held = [(p, self._last[p.instrument][PRICE]) for p in self.book.open_positions()]
-        breach = self._watches.look(self._equity_e4(), ts_event_ns, held)
-        self._due_ns = self._watches.due_ns
+        breach = self.watches.look(self._equity_e4(), ts_event_ns, held)
+        self._due_ns = self.watches.due_ns
         if breach is not None and not self.mandate.is_halted:
             self.halt(breach.reason)
         return breach
