@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderState, OrderUpdate
 from pipeline.records import SignalRow
-from pipeline.risk.history import Change, Mark
+from pipeline.risk.history import Change, Event, Mark
 from pipeline.risk.in_flight import Flight
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.limits import Refusal
@@ -65,7 +65,7 @@ class Desk:
         self.session = session
         self._ledger = ledger
         self._gateway = gateway
-        self._tell = tell or (lambda kind, text: ledger.event(kind, text, 0))
+        self._tell = tell or (lambda kind, text: ledger.put(Event(kind, text, 0)))
         self._clock = clock
         self._held: deque[tuple[object, ...]] = deque()
         self._marked: list[Mark] = []
@@ -132,12 +132,11 @@ class Desk:
         self._execute(self.session.flatten(reason, now_ns=now_ns))
 
     def cancel_entries(self) -> None:
-        """Ask the broker to cancel what would open more, and write why."""
+        """Ask the broker to cancel what would open more."""
         for flight in self.session.flights.live:
             if flight.enters:
                 self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
         self.hear()
-        self.write_now()
 
     def _give_up_resting(self, now_ns: int) -> None:
         """Cancel the limit exits that rest for too long."""
@@ -295,7 +294,7 @@ class Desk:
         if self._book is not None:
             for outside in self._reconciliation.accept(self._book, self.session.book.held):
                 self._ledger.put(outside)
-            self._commit()
+        self._commit()
 
     # Obstacles --------------------------------------------------------------------------------
 

@@ -149,9 +149,9 @@ class _Shell:
             self._handle(ticks[at : at + READ_MAX], NO_SIGNALS)
 
     def _tell(self, kind: str, text: str) -> None:
-        """Write and log what a person should know."""
+        """Log what a person should know; the next commit writes it, at the latest a heartbeat's."""
         log.log(_LEVELS[kind] if kind in _LEVELS else logging.WARNING, "%s: %s", kind, text)
-        self._ledger.event(kind, text, time_ns())
+        self._ledger.put(Event(kind, text, time_ns()))
 
     def work(self) -> int:
         line = self._line
@@ -267,7 +267,9 @@ class _Shell:
     def _listen(self) -> None:
         """Do what people and programs ask, see control.py."""
         for asked in self._line.asked():
-            asked.reply(self._control.answer(asked.message))
+            answer = self._control.answer(asked.message)
+            self._desk.write_now()  # who asked for what is durable before anybody is told
+            asked.reply(answer)
             self._show_positions()
 
     def reason_to_leave(self, stop: Stop) -> str:

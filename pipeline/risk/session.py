@@ -313,23 +313,28 @@ class RiskSession:
         position = self.book.position(signal.instrument) if known else None
         last = self._last[signal.instrument] if known else NO_TICK
         event_ns = max(signal.ts_event_ns, self._newest[EVENT])
-        entering = self._in_flight.instruments_entering()
-        held = {position.instrument for position in self.book.open_positions()}
-        return Facts(
-            now_ns=now_ns,
-            event_ns=event_ns,
-            price_e4=last[PRICE],
-            price_ns=last[RECEIVED],
-            last_signal=self._as_of_signal,
-            held=(position.open if position else 0) + self._in_flight.entering(signal.instrument),
-            closable=self._in_flight.closable(position) if position else 0,
-            breach=self._breach(event_ns),
-            mandate=self._mandate_now(),
-            cool_until_ns=self._cool_down.until_ns,
-            entries_today=self.numbering.entries_on(event_ns),
-            open_positions=len(held | entering),
-            sent=self.numbering.sent(event_ns),
-            cash=self.book.free_cash - self._in_flight.reserved(),
+        breach = self._breach(event_ns)  # before the mandate is read: a breach halts
+        held, cash = position.open if position else 0, self.book.free_cash
+        instruments = {position.instrument for position in self.book.open_positions()}
+        for flight in self._in_flight.entries():
+            instruments.add(flight.order.instrument)
+            held += flight.left if flight.order.instrument == signal.instrument else 0
+            cash -= flight.reserved
+        return Facts(  # in the order of its fields: by name it takes three times as long
+            now_ns,
+            event_ns,
+            last[PRICE],
+            last[RECEIVED],
+            self._as_of_signal,
+            held,
+            self._in_flight.closable(position) if position else 0,
+            self._mandate_now(),
+            breach,
+            self._cool_down.until_ns,
+            self.numbering.entries_on(event_ns),
+            len(instruments),
+            self.numbering.sent(event_ns),
+            cash,
         )
 
     def _close(self, signal: SignalRow) -> Sequence[Order]:
@@ -340,15 +345,8 @@ class RiskSession:
         return self._exit(position, self._in_flight.closable(position), reason, Cause.of(signal))
 
     def _enter(self, signal: SignalRow, size: Size, now_ns: int) -> Sequence[Order]:
-        decision = Decision(
-            position_id=self.numbering.next_position(),
-            instrument=signal.instrument,
-            side=side_of(signal),
-            quantity=size.lots * size.lot_size,
-            is_exit=False,
-            reason=signal.text,
-            cause=Cause.of(signal),
-        )
+        number, shares = self.numbering.next_position(), size.lots * size.lot_size
+        decision = Decision.entering(number, signal, side_of(signal), shares)
         return self._send(decision, Delays.of(signal, now_ns))
 
     def _exit(

@@ -10,7 +10,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from random import Random
 
@@ -92,22 +91,22 @@ class Exchange:
         )
         if self._happens(5):
             self.told["lost"] += 1
-            return [replace(update, state=OrderState.UNKNOWN, broker_id="")]
+            return [update._replace(state=OrderState.UNKNOWN, broker_id="")]
         self._orders[value.order_id] = value
         if self._happens(8):
             self.told["refused"] += 1
-            self.book[value.order_id] = replace(update, state=OrderState.REJECTED, text="no margin")
+            self.book[value.order_id] = update._replace(state=OrderState.REJECTED, text="no margin")
             return self._told(self.book[value.order_id])
         self.book[value.order_id] = update
         if self._happens(10):
             self.told["timed out"] += 1
-            return [replace(update, state=OrderState.UNKNOWN, broker_id="")]
+            return [update._replace(state=OrderState.UNKNOWN, broker_id="")]
         return self._told(update)
 
     def _cancel(self, tag: str) -> list[OrderUpdate | BrokerBook]:
         if tag not in self.book or self.book[tag].state not in _OPEN:
             return []
-        self.book[tag] = replace(self.book[tag], state=OrderState.CANCELLED)
+        self.book[tag] = self.book[tag]._replace(state=OrderState.CANCELLED)
         return self._told(self.book[tag])
 
     def _fill_something(self) -> list[OrderUpdate | BrokerBook]:
@@ -121,8 +120,7 @@ class Exchange:
             shares = left if self._happens(50) else self._luck.randint(1, left)
             price_e4 = order.price_e4 + self._luck.randint(-500, 500)
             state = OrderState.FILLED if shares == left else OrderState.PARTIALLY_FILLED
-            self.book[tag] = replace(
-                update,
+            self.book[tag] = update._replace(
                 state=state,
                 filled=update.filled + shares,
                 turnover_e4=update.turnover_e4 + shares * price_e4,

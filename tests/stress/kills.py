@@ -15,7 +15,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from pathlib import Path
 from random import Random
@@ -206,7 +206,7 @@ def kill_on_paper(seed: int, kills: int, folder: Path) -> tuple[Outcome, list[Tr
 
 def comparable(trades: Sequence[Trade]) -> list[Trade]:
     """Return trades without the time that an entry took in the process that died."""
-    return [replace(trade, signal_to_order_ns=0) for trade in trades]
+    return [trade._replace(signal_to_order_ns=0) for trade in trades]
 
 
 def kill_at_a_broker(seed: int, kills: int, folder: Path) -> tuple[Outcome, Exchange]:

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.brokers.contract import BrokerBook, BrokerPosition, OrderState, OrderUpdate
 from pipeline.records import Action
-from pipeline.risk.history import Outside
+from pipeline.risk.history import Event, Outside
 from pipeline.risk.ledger import MEMORY, Ledger
 from pipeline.risk.limits import Code
 from pipeline.risk.restoring import restore
@@ -295,7 +295,8 @@ def fill_up(ledger: Ledger) -> None:
     pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
     ledger._database.execute(f"PRAGMA max_page_count = {pages}")
     while not ledger.failed:
-        ledger.event("filler", "y" * 500, 0)
+        ledger.put(Event("filler", "y" * 500, 0))
+        ledger.try_commit()
 
 
 def make_room(ledger: Ledger) -> None:
