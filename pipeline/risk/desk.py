@@ -35,6 +35,7 @@ _TICK_SEQ = SignalRow._fields.index("tick_seq")
 _TOLD = frozenset({OrderState.UNKNOWN, OrderState.REJECTED, OrderState.NEVER_ARRIVED})
 
 RECONCILE, LEDGER = "reconcile", "ledger"  # obstacles
+NO_BOOK_YET = "the broker's book has not come yet"  # so it is at every start: not told
 OBSTACLE = "obstacle"  # an event: what keeps entries out, or that it is over
 ORDER = "order"  # an event: what is unusual about an order
 OUTSIDE = "outside"  # an event: what is in the account and not ours
@@ -263,7 +264,7 @@ class Desk:
     def start(self, now_ns: int) -> None:
         """Refuse entries until the broker's book agrees with what was restored, and ask for it."""
         self._reconciliation.restore(self._ledger.outside())
-        self.session.obstacles[RECONCILE] = "the broker's book has not come yet"
+        self.session.obstacles[RECONCILE] = NO_BOOK_YET
         self.look(now_ns)
 
     def _on_book(self, book: BrokerBook) -> None:
@@ -306,7 +307,7 @@ class Desk:
             self._tell(OBSTACLE, f"no entries: {what}: {why}")
 
     def _clear(self, what: str) -> None:
-        if self.session.obstacles.pop(what, ""):
+        if self.session.obstacles.pop(what, NO_BOOK_YET) != NO_BOOK_YET:
             self._tell(OBSTACLE, f"over: {what}")
 
     # Writing ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import time
+import traceback
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,7 +26,7 @@ from pipeline.channels import choose
 from pipeline.channels.line import FEED, RECORDER
 from pipeline.display import Display
 from pipeline.errors import UsageError, explain
-from pipeline.results.files import read_results, results_files
+from pipeline.results.files import prepare_directory, read_results, results_files
 from pipeline.risk.files import session_days, start_notices
 from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
@@ -114,7 +115,7 @@ def demo(options: argparse.Namespace) -> ExitCode:
             )
         )
     folder = (options.results or Path("results")) / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare_directory(folder)
     options.results, options.file = folder, folder / "day.csv"
     settings = settings_of(options)
     lot_size = settings.instruments[0].lot_size
@@ -157,6 +158,7 @@ def _watched(
         load_secrets(settings.feed, os.environ)
     if settings.orders.gateway != "paper":
         order_login(settings, os.environ)
+    prepare_directory(settings.run.results_dir)
     before = _result_files(settings)
     logs = ChildLogs(cast(TextIO, _Stderr()))
     log_only_to(logs.lines, "supervisor", settings.run.log_level)
@@ -181,12 +183,14 @@ def backtest(options: argparse.Namespace) -> ExitCode:
     settings = settings_of(options)
     ticks = read_ticks(options.file, settings.instruments)
     _check_days(settings, ticks)
+    prepare_directory(settings.run.results_dir)
     started = time.perf_counter()
     result = run_backtest(settings, ticks)
     seconds = time.perf_counter() - started
     path = result.write(settings, source=str(options.file))
     print_summary(path)
     if result.failed is not None:
+        traceback.print_exception(result.failed.__cause__)
         raise result.failed
     console.print(f"{len(ticks):,} ticks in {seconds:.3f} s: {len(ticks) / seconds:,.0f} ticks/s")
     return ExitCode.OK
