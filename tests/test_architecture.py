@@ -26,9 +26,7 @@ TOP = frozenset(
         "__main__",
         "backtest",
         "cli",
-        "control_verbs",
         "display",
-        "recording_verbs",
         "testing",
         "trader",
         "verbs",
@@ -55,20 +53,17 @@ ROOMS = frozenset().union(*FLOORS, BESIDE_THE_FLOORS)
 SHELLS = frozenset(
     {"process", "connection", "orders", "ledger", "files", "report", "topology", "display"}
 )
-SHELL_ROOMS = frozenset({"channels", "runtime", "simulator"})
+SHELL_ROOMS = frozenset({"channels", "runtime", "simulator", "verbs"})
 SHELL_FILES = frozenset(
     f"pipeline/{name}.py"
     for name in (
         "__main__",
         "cli",
-        "verbs",
         "backtest",
         "brokers/recorded/counts",
         "brokers/recorded/journal",
         "brokers/recorded/parquet",
         "brokers/recorded/recording",
-        "recording_verbs",
-        "control_verbs",
         "testing",
         "feed/connecting",
         "feed/connections",

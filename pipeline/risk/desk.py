@@ -44,6 +44,7 @@ _TICK_SEQ = SignalRow._fields.index("tick_seq")
 _TOLD = frozenset({OrderState.UNKNOWN, OrderState.REJECTED, OrderState.NEVER_ARRIVED})
 
 RECONCILE, LEDGER = "reconcile", "ledger"  # obstacles
+NO_BOOK_YET = "the broker's book has not come yet"  # so it is at every start: not told
 OBSTACLE = "obstacle"  # an event: what keeps entries out, or that it is over
 ORDER = "order"  # an event: what is unusual about an order
 OUTSIDE = "outside"  # an event: what is in the account and not ours
@@ -292,7 +293,7 @@ class Desk:
         self._reconciliation.restore(self._ledger.outside())
         if any(event.kind == AGAIN for event in self._ledger.events()):
             self._again = to_order_again(self._ledger.history())
-        self.session.obstacles[RECONCILE] = "the broker's book has not come yet"
+        self.session.obstacles[RECONCILE] = NO_BOOK_YET
         self.look(now_ns)
 
     def _on_book(self, book: BrokerBook) -> None:
@@ -335,7 +336,7 @@ class Desk:
             self._tell(OBSTACLE, f"no entries: {what}: {why}")
 
     def _clear(self, what: str) -> None:
-        if self.session.obstacles.pop(what, ""):
+        if self.session.obstacles.pop(what, NO_BOOK_YET) != NO_BOOK_YET:
             self._tell(OBSTACLE, f"over: {what}")
 
     # Writing ----------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.gaps import gap_of
 from pipeline.channels.line import FEED, RISK, RiskLine, Watch
 from pipeline.records import IST, SIGNAL, ProcessState, Stage
-from pipeline.results.files import write_results
+from pipeline.results.files import prepare_directory, write_results
 from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
 from pipeline.risk.control import CONTROL, Control
@@ -55,8 +55,7 @@ FLATTEN_AGAIN_NS = 500_000_000
 def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     """Run risk until nothing more can come or a signal asks to stop; then flatten and export."""
     started = datetime.now(IST)
-    results = settings.run.results_dir
-    results.mkdir(parents=True, exist_ok=True)
+    prepare_directory(settings.run.results_dir)
     path = ledger_path(settings, started)
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
