@@ -43,6 +43,7 @@ class Mark(NamedTuple):
     targets_reached: int
     tick_seq: int  # the last tick in it
     last_e4: int  # the last price of the instrument
+    wanted: str  # the reason with which somebody wants all of it closed; "" = nobody
 
 
 class LossMark(NamedTuple):

@@ -216,7 +216,7 @@ class _Shell:
         self._note_gaps()
         self._desk.look(monotonic_ns())
         if not self._line.lockstep:  # there the exchange's time decides alone
-            self._desk.give_up_resting(monotonic_ns())
+            self._desk.act_without_ticks(monotonic_ns())
         self._hear()
         self._close_when_the_feed_is_silent()
         self._close_when_orphaned()

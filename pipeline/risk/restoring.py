@@ -73,6 +73,7 @@ def marks_of(session: RiskSession) -> list[Mark | LossMark]:
             watch.targets_reached,
             session.judged_seq,
             session.last_price_e4(position.instrument),
+            watch.wanted,
         )
         for position in session.book.open_positions()
         if (watch := session.watch(position.instrument)) is not None
@@ -130,6 +131,7 @@ def _mark(session: RiskSession, mark: Mark) -> None:
     watch.targets_reached = max(watch.targets_reached, mark.targets_reached)
     watch.take(mark.low_e4)
     watch.take(mark.high_e4)
+    watch.want(mark.wanted)
     session.know_price(mark.instrument, mark.last_e4)
 
 

@@ -129,7 +129,9 @@ class RiskSession:
         if isinstance(judged, Refusal):
             self._refused += 1
             return judged
-        return self._close(signal) if judged is None else self._enter(signal, judged, now_ns)
+        return (
+            self._close(signal, now_ns) if judged is None else self._enter(signal, judged, now_ns)
+        )
 
     def on_update(self, update: OrderUpdate, now_ns: int = 0) -> Heard | None:
         """Take what became known of an order by ``now_ns``; None where it is nothing new."""
@@ -188,33 +190,32 @@ class RiskSession:
             self._cool_down.closed(order.reason, fill.ts_event_ns)
         return trade
 
+    def want_out(self, reason: str) -> None:
+        """Have everything closed that is open now, at any price, until it is."""
+        for position in self.book.open_positions():
+            self._want_out(position.instrument, reason)
+
+    def _want_out(self, instrument: int, reason: str) -> None:
+        watch = self._watch_of[instrument]
+        assert watch is not None, "an open position has a watch"
+        watch.want(reason)
+
     def flatten(
-        self,
-        reason: str,
-        cause: Cause = NO_CAUSE,
-        now_ns: int | None = None,
-        only: int | None = None,
+        self, reason: str, cause: Cause = NO_CAUSE, now_ns: int | None = None
     ) -> list[Order]:
-        """Return orders that close everything, or the instrument ``only``; with ``now_ns`` as
-        patient as retrying.py."""
+        """Return orders that close everything; with ``now_ns`` as patient as retrying.py."""
         orders: list[Order] = []
         for position in self.book.open_positions():
-            waits = now_ns is not None and self._retries.waits(position.instrument, now_ns)
-            if waits or only not in (None, position.instrument):
-                continue
-            shares = self._in_flight.closable(position)
-            orders += self._exit(position, shares, reason, cause)
+            if now_ns is None or not self._retries.waits(position.instrument, now_ns):
+                shares = self._in_flight.closable(position)
+                orders += self._exit(position, shares, reason, cause)
         return orders
 
-    def exits_again(self, ended: Order, reason: str) -> Sequence[Order]:
-        """Return what follows an exit that ended by a cancel, if its position is open still: all
-        of it with ``reason``, where "" what the rules say at the last price."""
-        position = self.book.position(ended.instrument)
-        if position is None or position.position_id != ended.position_id:
-            return NO_ORDERS
-        if reason:
-            return self.flatten(reason, only=ended.instrument)
-        return self._exits_at(ended.instrument, self._newest)
+    def exits_without_tick(self, instrument: int, now_ns: int) -> Sequence[Order]:
+        """Return the exits that are due at the last price, though no tick came by ``now_ns``."""
+        newest = self._newest
+        row = (newest[SEQ], newest[EVENT], now_ns, *newest[PRICE:])
+        return self._exits_at(instrument, row)
 
     def halt(self, reason: str) -> None:
         """Take no more entries until ``resume``; exits and cancels go on."""
@@ -340,11 +341,14 @@ class RiskSession:
             cash,
         )
 
-    def _close(self, signal: SignalRow) -> Sequence[Order]:
+    def _close(self, signal: SignalRow, now_ns: int) -> Sequence[Order]:
         position = self.book.position(signal.instrument)
         assert position is not None, "NOTHING_TO_CLOSE was checked"
         text = signal.text
         reason = text if text == Reason.STRATEGY_FAILED else STRATEGY_SIGNAL + text
+        self._want_out(signal.instrument, reason)
+        if self._retries.waits(signal.instrument, now_ns):
+            return NO_ORDERS  # the first tick after the pause closes
         return self._exit(position, self._in_flight.closable(position), reason, Cause.of(signal))
 
     def _enter(self, signal: SignalRow, size: Size, now_ns: int) -> Sequence[Order]:

@@ -114,7 +114,7 @@ class Risk:
         self.words[ACTED] = self.words[TAKEN]
         self.words[CURSOR] = seq
         desk.look(time.monotonic_ns())
-        desk.give_up_resting(time.monotonic_ns())
+        desk.act_without_ticks(time.monotonic_ns())
 
     def _finish(self, desk: Desk) -> None:
         until = time.monotonic() + SECONDS_MAX

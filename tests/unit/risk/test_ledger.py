@@ -125,7 +125,7 @@ def test_refusals_do_not_wait_for_ever(path: Path) -> None:
 def test_history_has_the_order_of_what_happened_over_all_tables_and_restarts(path: Path) -> None:
     entry, exit = order(order_id="E0"), order(Side.SELL, order_id="X1")
     change = Change("E0", OrderState.FILLED, 75, 75 * e4_of(100), "B1", "")
-    mark = Mark(1, 0, 75, e4_of(100), e4_of(99), e4_of(101), 0, 7, e4_of(100))
+    mark = Mark(1, 0, 75, e4_of(100), e4_of(99), e4_of(101), 0, 7, e4_of(100), "")
     with Ledger.open(path) as ledger:
         for record in (entry, fill(entry), change, mark):
             ledger.put(record)
