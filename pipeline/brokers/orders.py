@@ -44,9 +44,8 @@ _FORMS: dict[str, type[KiteOrderForms | SmartApiOrderForms]] = {
     "kite": KiteOrderForms,
     "smartapi": SmartApiOrderForms,
 }
-_FINAL = frozenset(
-    {OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED}
-)
+# Polled. Of an order that nobody has seen risk asks the whole book, until it is sure of it.
+_SEEN = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
 _Rows = TypeVar("_Rows")
 # Nothing of a request has left when these are raised.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -180,7 +179,7 @@ class BrokerGateway:
 
     def restore(self, order: Order, state: OrderState, filled: int, turnover_e4: int) -> None:
         """Follow an order that a risk which died may have sent; it is not sent again."""
-        if state not in _FINAL:
+        if state in _SEEN:
             with self._changed:
                 self._open.add(order.order_id)
 
@@ -407,10 +406,10 @@ class BrokerGateway:
         with self._changed:
             if update.order_id and update.broker_id:
                 self._ids[update.order_id] = update.broker_id
-            if update.order_id and update.state in _FINAL:
-                self._open.discard(update.order_id)
-            elif update.order_id:
+            if update.order_id and update.state in _SEEN:
                 self._open.add(update.order_id)
+            else:
+                self._open.discard(update.order_id)
             name = update.broker_id or update.order_id
             if name in self._told and self._told[name] == update:
                 return False

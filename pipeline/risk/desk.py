@@ -140,7 +140,7 @@ class Desk:
         """
         self.cancel_entries()
         if now_ns is None:
-            self.session.want_out(reason)
+            self.session.watches.want_out(reason)
             self._put_marks()
             self._cancel_exits(resting_exits(self.session.flights.live))
         self._execute(self.session.flatten(reason, now_ns=now_ns))

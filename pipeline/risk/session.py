@@ -110,11 +110,11 @@ class RiskSession:
         watch = self._watch_of[instrument]
         if watch is None or watch.quiet_low_e4 <= row[PRICE] <= watch.quiet_high_e4:
             return NO_ORDERS
-        return self._exits_of(row)
+        return self._exits_at(instrument, row)
 
     def quiet(self, ticks: NDArray[np.void]) -> int:
         """Return how many TICK rows, from the first on, cause no exit and move no stop."""
-        return self._watches.quiet(ticks, self.book.open_positions())
+        return self.watches.quiet(ticks, self.book.open_positions())
 
     def take_price(self, row: TickRow) -> None:
         """Take the price of a tick whose signals are handled before its exits."""
@@ -133,9 +133,9 @@ class RiskSession:
         if isinstance(judged, Refusal):
             self._refused += 1
             return judged
-        return (
-            self._close(signal, now_ns) if judged is None else self._enter(signal, judged, now_ns)
-        )
+        if judged is None:
+            return self._close(signal, now_ns)
+        return self._enter(signal, judged, now_ns)
 
     def on_update(self, update: OrderUpdate, now_ns: int = 0) -> Heard | None:
         """Take what became known of an order by ``now_ns``; None where it is nothing new."""
@@ -193,16 +193,6 @@ class RiskSession:
             self._closed[order.instrument] = (order.position_id, int(kind_of(order.reason)))
             self._cool_down.closed(order.reason, fill.ts_event_ns)
         return trade
-
-    def want_out(self, reason: str) -> None:
-        """Have everything closed that is open now, at any price, until it is."""
-        for position in self.book.open_positions():
-            self._want_out(position.instrument, reason)
-
-    def _want_out(self, instrument: int, reason: str) -> None:
-        watch = self._watch_of[instrument]
-        assert watch is not None, "an open position has a watch"
-        watch.want(reason)
 
     def flatten(
         self, reason: str, cause: Cause = NO_CAUSE, now_ns: int | None = None
@@ -279,14 +269,10 @@ class RiskSession:
 
     def _exits_of_all(self, row: TickRow) -> Sequence[Order]:
         """Return the exits at a time from which a rule of time fires, in any instrument."""
-        orders = list(self._exits_of(row))
+        orders = list(self._exits_at(row[INSTRUMENT], row))
         for instrument, watch in self.watches.due(row[EVENT]):
             orders += self._exits(instrument, watch, row)
         return orders
-
-    def _exits_of(self, row: TickRow) -> Sequence[Order]:
-        """Return the exits that the price of ``row`` causes."""
-        return self._exits_at(row[INSTRUMENT], row)
 
     def _exits_at(self, instrument: int, row: TickRow) -> Sequence[Order]:
         """Return the exits that the last price of ``instrument`` causes at the time of ``row``."""
@@ -350,7 +336,9 @@ class RiskSession:
         assert position is not None, "NOTHING_TO_CLOSE was checked"
         text = signal.text
         reason = text if text == Reason.STRATEGY_FAILED else STRATEGY_SIGNAL + text
-        self._want_out(signal.instrument, reason)
+        watch = self._watch_of[signal.instrument]
+        assert watch is not None, "an open position has a watch"
+        watch.want(reason)
         if self._retries.waits(signal.instrument, now_ns):
             return NO_ORDERS  # the first tick after the pause closes
         return self._exit(position, self._in_flight.closable(position), reason, Cause.of(signal))

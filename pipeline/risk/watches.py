@@ -65,6 +65,12 @@ class Watches:
             loud |= outside & (instruments == position.instrument)
         return int(loud.argmax()) if loud.any() else len(ticks)
 
+    def want_out(self, reason: str) -> None:
+        """Have everything closed that is open now, at any price, until it is."""
+        for watch in self.of:
+            if watch is not None:
+                watch.want(reason)
+
     def due(self, now_ns: int) -> Sequence[tuple[int, ExitWatch]]:
         """Return the watches, with their instruments, in which a rule of time fires."""
         held = [(at, watch) for at, watch in enumerate(self.of) if watch is not None]
