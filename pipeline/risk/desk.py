@@ -5,7 +5,8 @@
 3  on_tick      the tick's exits
 4  execute      order rows durable, orders sent
 5  hear         what became of them: fills and trades durable
-6  look         with every heartbeat: ask the broker when it is due, write what exits remember
+6  look         with every heartbeat: ask the broker when it is due, write what exits remember;
+                act_without_ticks: close what must not wait for a tick
 
 Where the ledger cannot be written, an exit leaves all the same and is written when there is room
 again; an entry does not leave, and entries are halted until then.
@@ -192,8 +193,7 @@ class Desk:
         for order_id in ended:
             flight = self.session.flights.known(order_id)
             assert flight is not None, "risk sent what it cancels"
-            instrument = flight.order.instrument
-            self._execute(self.session.exits_without_tick(instrument, self._clock()))
+            self._execute(self.session.exits_without_tick(flight.order.instrument))
 
     def _is_due(self, seq: int) -> bool:
         tick_seq = self._held[0][_TICK_SEQ]

@@ -205,10 +205,10 @@ class RiskSession:
                 orders += self._exit(position, shares, reason, cause)
         return orders
 
-    def exits_without_tick(self, instrument: int, now_ns: int) -> Sequence[Order]:
+    def exits_without_tick(self, instrument: int, now_ns: int = 0) -> Sequence[Order]:
         """Return the exits that are due at the last price, though no tick came by ``now_ns``."""
         newest = self._newest
-        row = (newest[SEQ], newest[EVENT], now_ns, *newest[PRICE:])
+        row = (newest[SEQ], newest[EVENT], max(now_ns, newest[RECEIVED]), *newest[PRICE:])
         return self._exits_at(instrument, row)
 
     def halt(self, reason: str) -> None:
