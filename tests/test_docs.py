@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.channels import control, line, readers, rundir
+from pipeline.channels import control, depths, gaps, line, readers, rundir
 from pipeline.cli import main
 from pipeline.records import TICK
 from pipeline.risk.limits import _ALL, _CLOSE, _ENTRY, _SIZE, Code
@@ -40,8 +40,8 @@ RULES_PAGE = ROOT / "docs" / "risk-rules.md"
 RUN_FILES = {
     *(
         line.TICKS,
-        line.GAPS,
-        line.DEPTHS,
+        gaps.GAPS,
+        depths.DEPTHS,
         line.SIGNALS,
         line.POSITIONS,
         control.CONTROL,

@@ -17,19 +17,16 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.channels import Implementation, choose
+from pipeline.channels.feed_line import FeedLine
 from pipeline.channels.layout import PARKED_OFFSET
-from pipeline.channels.line import (
-    READER_NAMES,
-    FeedLine,
-    RiskLine,
-    StrategyLine,
-    Watch,
-    declare_gone,
-)
+from pipeline.channels.line import READER_NAMES, declare_gone
 from pipeline.channels.locks import lock_is_held
 from pipeline.channels.readers import FILE_NAME, Readers
 from pipeline.channels.ring import RingReader
+from pipeline.channels.risk_line import RiskLine
 from pipeline.channels.rundir import lock_path, own_run
+from pipeline.channels.strategy_line import StrategyLine
+from pipeline.channels.watch import Watch
 from pipeline.errors import AlreadyRunning, ReaderLapped
 from pipeline.records import SIGNAL, TICK, ProcessState, positions_dtype
 from pipeline.settings import Mode, Settings
