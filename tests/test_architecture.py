@@ -93,6 +93,7 @@ CATCHES_EVERYTHING = {
     "pipeline/strategy/session.py::StrategySession._decide": "user's code: a failure is counted",
     "pipeline/strategy/session.py::_failure_of": "user's code: the same count",
     "pipeline/strategy/loading.py::_users_code": "user's code: becomes a StrategyLoadError",
+    "pipeline/brokers/orders.py::BrokerGateway._guarded": "a thread: raised again in take()",
     "pipeline/feed/connecting.py::Attempt._run": "a thread: raised again where it is asked for",
     "pipeline/trader/broker.py::BrokerAdapter._push": "user's code: told, and the ticks go on",
     "pipeline/trader/screen.py::Screen._work": "user's code: told, and the run goes on",

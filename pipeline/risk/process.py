@@ -214,6 +214,8 @@ class _Shell:
         self._line.ticks.check_whole()
         self._note_gaps()
         self._desk.look(monotonic_ns())
+        if not self._line.lockstep:  # there the exchange's time decides alone
+            self._desk.give_up_resting(monotonic_ns())
         self._hear()
         self._close_when_the_feed_is_silent()
         self._close_when_orphaned()
