@@ -71,7 +71,9 @@ def _add(
         name,
         help=help,
         description=help[0].upper() + help[1:] + ".",
-        epilog="examples:\n" + "\n".join(f"  tickpipe {line}" for line in examples.splitlines()),
+        epilog="examples:\n"
+        + "".join(f"  tickpipe {line}\n" for line in examples.splitlines())
+        + "exit codes: 0 when it ended as it should; the others are in `tickpipe --help`",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(verb=verb)

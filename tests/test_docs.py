@@ -236,11 +236,6 @@ def first_cells(page: Path) -> list[str]:
     return [name.strip("`") for row in rows for name in row.split("`, `")]
 
 
-@pytest.mark.parametrize("code", Code)
-def test_every_refusal_code_has_its_row(code: Code) -> None:
-    assert first_cells(STRATEGY_PAGE).count(code) == 1
-
-
 def test_the_rules_are_on_their_page_in_the_order_of_judging() -> None:
     judged = [code for code, _ in (*_ALL, *_CLOSE, *_ENTRY, *_SIZE)]
     assert [cell for cell in first_cells(RULES_PAGE) if cell in list(Code)] == judged
