@@ -73,7 +73,7 @@ def _add(
         description=help[0].upper() + help[1:] + ".",
         epilog="examples:\n"
         + "".join(f"  tickpipe {line}\n" for line in examples.splitlines())
-        + "exit codes: 0 when it ended as it should; the others are in `tickpipe --help`",
+        + "\nexit codes: 0 when it ended as it should; the others are in `tickpipe --help`",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(verb=verb)
