@@ -28,11 +28,8 @@ class AdapterLine(Line):
     def __init__(self, settings: Settings) -> None:
         ring = wait_for_owner(settings.run_directory, TICKS, FEED)  # then the table is this run's
         super().__init__(settings, ADAPTER)
-        try:
+        with self.attaching():  # the user's program lives on and may try again
             self._attach(settings, ring)
-        except BaseException:  # the user's program lives on and may try again
-            super().close()
-            raise
 
     def _attach(self, settings: Settings, ring: Path) -> None:
         self._place = self._places[ADAPTER]

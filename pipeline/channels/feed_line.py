@@ -28,6 +28,11 @@ class FeedLine(Line):
         alone = ADAPTER in self._places and self._places[RISK].gone
         self._last = self._places[ADAPTER if alone else RISK]
         self._everybody = self._readers.bells(*self._places)
+        with self.attaching():
+            self._make_rings(settings)
+        self._everybody.ring()  # who read the ring of a feed that died follows
+
+    def _make_rings(self, settings: Settings) -> None:
         listeners = [name for name in self._places if not (self.lockstep and name == RISK)]
         self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
         self.ticks = self._channels.RingWriter(
@@ -41,7 +46,6 @@ class FeedLine(Line):
             self._depths = self._channels.RingWriter(
                 self.directory / DEPTHS, DEPTH, settings.channels.ring_capacity
             )
-        self._everybody.ring()  # who read the ring of a feed that died follows
 
     def publish(self, rows: NDArray[np.void]) -> None:
         """Publish TICK rows, or TICK_WITH_DEPTH rows and first the depth that some have."""

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -74,6 +76,15 @@ class Line:
             pid = slot.pid  # before the look at the lock: the next process has another
             if not slot.gone and not lock_is_held(lock) and pid == lock_pid(lock) != 0:
                 slot.declare_gone()
+
+    @contextmanager
+    def attaching(self) -> Iterator[None]:
+        """Leave nothing behind when the others do not come."""
+        try:
+            yield
+        except BaseException:
+            Line.close(self)
+            raise
 
     def __enter__(self) -> Self:
         return self

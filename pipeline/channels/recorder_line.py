@@ -76,9 +76,10 @@ class RecorderLine(Line):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, RECORDER)
-        self.ticks = self._tape(TICKS, TICK)
-        self.gaps = self._tape(GAPS, GAP)
-        self.depths = self._tape(DEPTHS, DEPTH) if settings.strategy.depth else None
+        with self.attaching():
+            self.ticks = self._tape(TICKS, TICK)
+            self.gaps = self._tape(GAPS, GAP)
+            self.depths = self._tape(DEPTHS, DEPTH) if settings.strategy.depth else None
 
     def _tape(self, name: str, slot: np.dtype[np.void]) -> Tape:
         path = self.directory / name  # of a feed that has ended by now it will do too

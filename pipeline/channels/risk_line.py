@@ -23,16 +23,20 @@ class RiskLine(ReaderLine):
 
     def __init__(self, settings: Settings, spin_bare: bool = False) -> None:
         super().__init__(settings, RISK, spin_bare)
-        self.positions = self._channels.CellWriter(
-            self.directory / POSITIONS, positions_dtype(len(settings.instruments))
-        )
         self._strategy = self._places[STRATEGY]
-        self.signals = self._channels.QueueReader(self._wait_for_signals(), SIGNAL)
         self._feed_lock = lock_path(self.directory, FEED)
-        self._control = ControlSocket(self.directory / CONTROL)
         self.handled_before = self._place.cursor  # > 0: another risk of this run died
         self._woken = False
         self._own_bell = self._readers.bells(RISK)
+        with self.attaching():
+            self._attach_to_all(settings)
+
+    def _attach_to_all(self, settings: Settings) -> None:
+        self.positions = self._channels.CellWriter(
+            self.directory / POSITIONS, positions_dtype(len(settings.instruments))
+        )
+        self.signals = self._channels.QueueReader(self._wait_for_signals(), SIGNAL)
+        self._control = ControlSocket(self.directory / CONTROL)
         self._attach(settings.risk.when_lapped)
 
     def wake(self) -> None:

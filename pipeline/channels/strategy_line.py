@@ -20,18 +20,22 @@ class StrategyLine(ReaderLine):
 
     def __init__(self, settings: Settings, spin_bare: bool = False) -> None:
         super().__init__(settings, STRATEGY, spin_bare)
+        self.depths: DepthReader | None = None
+        with self.attaching():
+            self._attach_to_all(settings)
+        self._wait = wait_of(settings, spin_bare, self._bell)
+
+    def _attach_to_all(self, settings: Settings) -> None:
         self._risk_bells = self._readers.bells(RISK)
         self.signals = self._channels.QueueWriter(
             self.directory / SIGNALS, SIGNAL, settings.channels.queue_capacity, self._risk_bells
         )
         wait_for_owner(self.directory, POSITIONS, RISK)
         self.positions = self._open_positions()
-        self.depths: DepthReader | None = None
         if settings.strategy.depth:
             path = wait_for_owner(self.directory, DEPTHS, FEED)
             self.depths = DepthReader(path, self._channels)
         self._attach(settings.strategy.when_lapped)
-        self._wait = wait_of(settings, spin_bare, self._bell)
 
     @property
     def ready(self) -> bool:
