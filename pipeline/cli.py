@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from pipeline import __version__
 from pipeline.errors import TickpipeError
@@ -17,6 +18,7 @@ from pipeline.simulator.script import describe_faults
 from pipeline.verbs import control, information, recordings, settings, simulation, trading
 
 Verb = Callable[[argparse.Namespace], ExitCode]
+Table: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _EXIT_CODES = "exit codes:\n" + "\n".join(
     f"  {code.value:>3}  {code.name:<16} {code.meaning}" for code in ExitCode
@@ -53,15 +55,26 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     table = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    _add_trading_verbs(table)
-    _add_control_verbs(table)
-    _add_simulation_verbs(table)
-    _add_settings_verbs(table)
+    for add in (
+        _add_demo,
+        _add_run,
+        _add_replay,
+        _add_backtest,
+        _add_record,
+        _add_ticks,
+        _add_compare,
+        _add_ring,
+        _add_control_verbs,
+        _add_simulate,
+        _add_generate,
+        _add_settings_verbs,
+    ):
+        add(table)
     return parser
 
 
 def _add(
-    table: argparse._SubParsersAction[argparse.ArgumentParser],
+    table: Table,
     name: str,
     verb: Verb,
     help: str,
@@ -71,14 +84,16 @@ def _add(
         name,
         help=help,
         description=help[0].upper() + help[1:] + ".",
-        epilog="examples:\n" + "\n".join(f"  tickpipe {line}" for line in examples.splitlines()),
+        epilog="examples:\n"
+        + "".join(f"  tickpipe {line}\n" for line in examples.splitlines())
+        + "\nexit codes: 0 when it ended as it should; the others are in `tickpipe --help`",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(verb=verb)
     return parser
 
 
-def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_demo(table: Table) -> None:
     demo = _add(
         table,
         "demo",
@@ -90,6 +105,8 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     demo.add_argument("--seconds", type=float, default=15, help="how long the day takes (15)")
     demo.add_argument("--seed", type=int, default=7, help="seed of the generated day (7)")
 
+
+def _add_run(table: Table) -> None:
     run = _add(
         table,
         "run",
@@ -108,6 +125,8 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     )
     _trading_options(run)
 
+
+def _add_replay(table: Table) -> None:
     replay = _add(
         table,
         "replay",
@@ -138,6 +157,8 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
         help="do not wait for strategy and risk between ticks; fast readers are needed",
     )
 
+
+def _add_backtest(table: Table) -> None:
     backtest = _add(
         table,
         "backtest",
@@ -148,6 +169,8 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     _tick_file(backtest)
     _trading_options(backtest)
 
+
+def _add_record(table: Table) -> None:
     record = _add(
         table,
         "record",
@@ -161,6 +184,8 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
         "--out", type=Path, metavar="DIR", help="where to (recorder.directory, else recordings)"
     )
 
+
+def _add_ticks(table: Table) -> None:
     ticks = _add(
         table,
         "ticks",
@@ -174,6 +199,8 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     ticks.add_argument("--csv", type=Path, metavar="FILE", help="CSV to write")
     ticks.add_argument("--parquet", type=Path, metavar="DIR", help="recording to write")
 
+
+def _add_compare(table: Table) -> None:
     compare = _add(
         table,
         "compare",
@@ -188,6 +215,8 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     compare.add_argument("--quick", action="store_true", help="a slice, in half a minute")
     compare.add_argument("--runs", type=int, default=1, help="runs of every load (1)")
 
+
+def _add_ring(table: Table) -> None:
     ring = _add(
         table,
         "ring",
@@ -198,7 +227,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     _config_options(ring)
 
 
-def _add_control_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_control_verbs(table: Table) -> None:
     for name, verb, help in (
         ("halt", control.halt, "no entries any more; exits go on (a running run)"),
         ("flatten", control.flatten, "halt, and close everything now (a running run)"),
@@ -250,7 +279,7 @@ def _ledger_options(parser: argparse.ArgumentParser) -> None:
     _config_options(parser)
 
 
-def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_simulate(table: Table) -> None:
     simulate = _add(
         table,
         "simulate",
@@ -286,6 +315,8 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentPar
         "--report", type=Path, metavar="FILE", help="JSON to write: what was delivered, broken"
     )
 
+
+def _add_generate(table: Table) -> None:
     generate = _add(
         table,
         "generate",
@@ -303,7 +334,7 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentPar
     generate.add_argument("--ticks", type=int, default=30_000, help="ticks per instrument (30000)")
 
 
-def _add_settings_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_settings_verbs(table: Table) -> None:
     check = _add(
         table,
         "check-config",

@@ -7,15 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.channels.layout import (
-    CLAIMED,
-    PARKED_OFFSET,
-    PUBLISHED,
-    READER,
-    STATE,
-    Kind,
-    State,
-)
+from pipeline.channels.layout import CLAIMED, PARKED_OFFSET, PUBLISHED, READER, STATE, Kind, State
 from pipeline.channels.line import FEED, TICKS
 from pipeline.channels.locks import lock_is_held
 from pipeline.channels.readers import FILE_NAME

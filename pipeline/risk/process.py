@@ -19,7 +19,9 @@ from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpda
 from pipeline.brokers.orders import BrokerGateway, open_gateway
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.gaps import gap_of
-from pipeline.channels.line import FEED, RISK, RiskLine, Watch
+from pipeline.channels.line import FEED, RISK
+from pipeline.channels.risk_line import RiskLine
+from pipeline.channels.watch import Watch
 from pipeline.records import IST, SIGNAL, ProcessState, Stage
 from pipeline.results.files import prepare_directory, write_results
 from pipeline.results.parameters import bare_url, settings_rows

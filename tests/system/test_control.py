@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.channels.line import Watch
+from pipeline.channels.watch import Watch
 from pipeline.runtime.exit_codes import ExitCode
 from tests.system.conftest import GUIDE, Tickpipe, finish
 from tests.system.golden import write_day

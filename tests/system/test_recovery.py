@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.brokers.recorded.files import read_ticks
-from pipeline.channels.line import Watch
+from pipeline.channels.watch import Watch
 from pipeline.risk.checking import check_ledger
 from pipeline.risk.ledger import Ledger
 from pipeline.runtime.exit_codes import ExitCode

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.channels.line import Watch
+from pipeline.channels.watch import Watch
 from pipeline.runtime.exit_codes import ExitCode
 from tests.system.conftest import Tickpipe, finish
 from tests.system.golden import write_day

@@ -20,9 +20,9 @@ import pytest
 
 from pipeline.backtest import backtest
 from pipeline.brokers.recorded.files import read_ticks
-from pipeline.channels.line import Watch
 from pipeline.channels.locks import lock_pid
 from pipeline.channels.rundir import RUN_LOCK
+from pipeline.channels.watch import Watch
 from pipeline.errors import AlreadyRunning, FeedLost, TickFileError, TickpipeError, UsageError
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.strategy.contract import Tick

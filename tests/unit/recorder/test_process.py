@@ -16,9 +16,11 @@ import pytest
 from pipeline.brokers.recorded.journal import JOURNAL, LOCK, unsettled_days, write_journal
 from pipeline.brokers.recorded.parquet import recorded
 from pipeline.brokers.recorded.recording import read_recording, symbols_of
-from pipeline.channels.line import READER_NAMES, FeedLine, Watch
+from pipeline.channels.feed_line import FeedLine
+from pipeline.channels.line import READER_NAMES
 from pipeline.channels.locks import lock_is_held
 from pipeline.channels.rundir import own_run
+from pipeline.channels.watch import Watch
 from pipeline.errors import AlreadyRunning, RecordingFailed
 from pipeline.recorder import process
 from pipeline.records import ProcessState

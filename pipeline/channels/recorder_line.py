@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.channels import Implementation
 from pipeline.channels.depths import DEPTHS
 from pipeline.channels.gaps import GAPS
-from pipeline.channels.line import FEED, RECORDER, TICKS, _Line
+from pipeline.channels.line import FEED, RECORDER, TICKS, Line
 from pipeline.channels.missed import read_again
 from pipeline.channels.readers import private_slot
 from pipeline.channels.rundir import wait_for
@@ -71,14 +71,15 @@ class Tape:
         self._place.close()
 
 
-class RecorderLine(_Line):
+class RecorderLine(Line):
     """The end of the recorder."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, RECORDER)
-        self.ticks = self._tape(TICKS, TICK)
-        self.gaps = self._tape(GAPS, GAP)
-        self.depths = self._tape(DEPTHS, DEPTH) if settings.strategy.depth else None
+        with self.attaching():
+            self.ticks = self._tape(TICKS, TICK)
+            self.gaps = self._tape(GAPS, GAP)
+            self.depths = self._tape(DEPTHS, DEPTH) if settings.strategy.depth else None
 
     def _tape(self, name: str, slot: np.dtype[np.void]) -> Tape:
         path = self.directory / name  # of a feed that has ended by now it will do too
