@@ -30,6 +30,7 @@ from pipeline.channels.depths import DEPTHS, DepthReader
 from pipeline.channels.gaps import GAPS, GAPS_CAPACITY, GapReader
 from pipeline.channels.locks import OwnerLock, lock_is_held, lock_pid
 from pipeline.channels.missed import read_again
+from pipeline.channels.newest import create_newest
 from pipeline.channels.readers import Readers, ReaderSlot
 from pipeline.channels.ring import RingReader, RingWriter
 from pipeline.channels.rundir import (
@@ -132,6 +133,9 @@ class FeedLine(_Line):
         self._last = self._places[ADAPTER if alone else RISK]
         self._everybody = self._readers.bells(*self._places)
         listeners = [name for name in self._places if not (self.lockstep and name == RISK)]
+        count = len(settings.instruments)
+        self._newest = create_newest(self.directory, self.directory / TICKS, count)
+        self.newest = self._newest.slots[:count]  # a TICK row of each, the feed's to write
         self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
         self.ticks = self._channels.RingWriter(
             self.directory / TICKS,
@@ -187,6 +191,8 @@ class FeedLine(_Line):
         self.gaps.close(failed=self._failed)
         if self._depths is not None:
             self._depths.close(failed=self._failed)
+        self.newest = self.newest[:0].copy()
+        self._newest.close()
         self._everybody.ring()
         super().close()
 
