@@ -84,8 +84,7 @@ class Quote(NamedTuple):
     ts_event_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(NamedTuple):
     """One order as risk decided it. ``order_id`` is deterministic and doubles as the tag."""
 
     order_id: str
@@ -94,17 +93,16 @@ class Order:
     side: Side
     quantity: int  # shares, > 0
     price_e4: int  # the last price when it was decided
-    limit_e4: int = 0  # the worst price it may fill at; 0 = at the market
     position_id: int
     reason: str
     tick_seq: int  # the tick on which it was decided
     ts_event_ns: int  # that tick's exchange time
+    limit_e4: int = 0  # the worst price it may fill at; 0 = at the market
     ts_recv_ns: int = 0  # when the feed had the tick that caused it; 0 = no tick did
     ts_signal_ns: int = 0  # when the strategy had decided it; 0 = it did not
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fill:
+class Fill(NamedTuple):
     """What the broker did with an order, since the fill before."""
 
     order_id: str
@@ -134,8 +132,7 @@ class OrderState(StrEnum):
     NEVER_ARRIVED = "NEVER_ARRIVED"  # risk's own finding: the broker's books did not have it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderUpdate:
+class OrderUpdate(NamedTuple):
     """What became known of one order. The counts are totals since it was sent, so an update that
     comes twice, late or by two ways says nothing new."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trade:
+class Trade(NamedTuple):
     """One exit of a position. Money in ₹ (exact), prices in 1/10 000 ₹, times in epoch ns.
 
     A position that is closed in three parts gives three trades; its entry charges are shared

@@ -22,12 +22,13 @@ from pipeline.settings import RiskSettings
 
 NOTHING = Decimal(0)
 EXACT = Decimal(0)  # as a step: not rounded
-_E4_DIGITS = len(str(PRICE_SCALE)) - 1
+_E4 = 1 / Decimal(PRICE_SCALE)
+_PERCENT = Decimal("0.01")
 
 
 def rupees(amount_e4: int) -> Decimal:
     """Return ``amount_e4`` (1/10 000 ₹) in ₹, exact."""
-    return Decimal(amount_e4).scaleb(-_E4_DIGITS)
+    return Decimal(amount_e4) * _E4
 
 
 def plain(amount: Decimal) -> str:
@@ -80,8 +81,10 @@ class Rates:
         )
 
     def brokerage(self, turnover: Decimal) -> Decimal:
-        amount = max(self.brokerage_least, _part(turnover, self.brokerage_percent))
-        return amount if self.brokerage_most is None else min(amount, self.brokerage_most)
+        amount, most = _part(turnover, self.brokerage_percent), self.brokerage_most
+        if amount < self.brokerage_least:
+            amount = self.brokerage_least
+        return amount if most is None or amount < most else most
 
 
 class Tariff:
@@ -119,16 +122,19 @@ def charge_lines(turnover: Decimal, side: Side, rates: Rates) -> dict[str, Decim
     """Return the charges of one order by name, each rounded as its line of a contract note."""
     if not turnover:
         return {}
-    brokerage = rates.brokerage(turnover)
-    levied = [(levy, levy.of(turnover, side)) for levy in rates.levies]
-    services = sum((amount for levy, amount in levied if levy.gst), brokerage)
-    lines = {"brokerage": _rounded(brokerage, rates.brokerage_step)}
-    lines |= {levy.name: _rounded(amount, levy.step) for levy, amount in levied}
-    return lines | {"gst": _rounded(_part(services, rates.gst_percent), rates.gst_step)}
+    services = rates.brokerage(turnover)
+    lines = {"brokerage": _rounded(services, rates.brokerage_step)}
+    for levy in rates.levies:
+        amount = levy.of(turnover, side)
+        lines[levy.name] = _rounded(amount, levy.step)
+        if levy.gst:
+            services += amount
+    lines["gst"] = _rounded(_part(services, rates.gst_percent), rates.gst_step)
+    return lines
 
 
 def _part(amount: Decimal, percent: Decimal) -> Decimal:
-    return amount * percent.scaleb(-2)
+    return amount * percent * _PERCENT
 
 
 def _rounded(amount: Decimal, step: Decimal) -> Decimal:

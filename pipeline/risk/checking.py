@@ -7,7 +7,6 @@ ledger cannot show, prices between fills and times within a process, is not comp
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from pipeline.brokers.contract import Fill, Order, Side
@@ -108,4 +107,4 @@ class _Reckoning(RiskSession):
 
 def _comparable(trade: Trade) -> Trade:
     nothing = Decimal(0)
-    return replace(trade, mae=nothing, mfe=nothing, tick_to_signal_ns=0, signal_to_order_ns=0)
+    return trade._replace(mae=nothing, mfe=nothing, tick_to_signal_ns=0, signal_to_order_ns=0)

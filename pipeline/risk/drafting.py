@@ -46,6 +46,12 @@ class Decision(NamedTuple):
         number, instrument = position.position_id, position.instrument
         return cls(number, instrument, side, quantity, True, reason, cause)
 
+    @classmethod
+    def entering(cls, position_id: int, signal: SignalRow, side: Side, quantity: int) -> Decision:
+        """Return the one that opens a position of ``quantity`` shares."""
+        cause = Cause.of(signal)
+        return cls(position_id, signal.instrument, side, quantity, False, signal.text, cause)
+
 
 class Drafting:
     """Writes the orders of a run, and has them counted."""
@@ -70,21 +76,19 @@ class Drafting:
         self, decision: Decision, piece: int, shares: int, newest: TickRow, price_e4: int
     ) -> Order:
         assert price_e4 > 0, "an order needs a last price"
-        instrument = decision.instrument
-        order = Order(
-            order_id=self._order_id(decision, piece, newest[EVENT]),
-            instrument=instrument,
-            symbol=self._instruments[instrument].symbol,
-            side=decision.side,
-            quantity=shares,
-            price_e4=price_e4,
-            limit_e4=self._limit_e4(decision, price_e4),
-            position_id=decision.position_id,
-            reason=decision.reason,
-            tick_seq=newest[SEQ],
-            ts_event_ns=newest[EVENT],
-            ts_recv_ns=decision.cause.ts_recv_ns,
-            ts_signal_ns=decision.cause.ts_signal_ns,
+        order = Order(  # in the order of its fields: by name it takes three times as long
+            self._order_id(decision, piece, newest[EVENT]),
+            decision.instrument,
+            self._instruments[decision.instrument].symbol,
+            decision.side,
+            shares,
+            price_e4,
+            decision.position_id,
+            decision.reason,
+            newest[SEQ],
+            newest[EVENT],
+            self._limit_e4(decision, price_e4),
+            *decision.cause,
         )
         self._numbering.count(order, is_exit=decision.is_exit)
         return order

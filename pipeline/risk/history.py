@@ -7,21 +7,19 @@ starting is recovering: a session that takes the history stands where the one be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeline.brokers.contract import Fill, Order, OrderState
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """When an order was handed to the gateway (CLOCK_MONOTONIC)."""
 
     order_id: str
     ts_sent_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """Where an order stood from then on; the counts are totals."""
 
     order_id: str
@@ -32,8 +30,7 @@ class Change:
     text: str  # what the broker said, or what was strange
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """What the exits of an open position remember; the last one of a position counts."""
 
     position_id: int
@@ -46,8 +43,7 @@ class Mark:
     tick_seq: int  # the last tick in it
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
+class Outside(NamedTuple):
     """Shares of a symbol in the account that were never ours, at the first look of the day."""
 
     symbol: str
@@ -55,8 +51,7 @@ class Outside:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """What a person should know."""
 
     kind: str

@@ -22,6 +22,7 @@ class Flight:
     standing: Standing
     sent_ns: int = 0  # CLOCK_MONOTONIC
     cancel_ns: int = 0  # exchange time at which risk last asked to cancel it; 0 = never
+    cancel_sent_ns: int = 0  # the same by CLOCK_MONOTONIC
     absent: int = 0  # books in a row that did not have it
 
     @property
@@ -33,6 +34,11 @@ class Flight:
     def enters(self) -> bool:
         """Return whether it opens a position or adds to one."""
         return not is_exit_id(self.order.order_id)
+
+    @property
+    def reserved(self) -> Decimal:
+        """Return the cash in ₹ that an entry will take at the worst, charges apart."""
+        return rupees(self.left * max(self.order.price_e4, self.order.limit_e4))
 
 
 class InFlight:
@@ -101,18 +107,9 @@ class InFlight:
         leaving = sum(f.left for f in exits if f.order.side is not position.side)
         return position.open - leaving
 
-    def entering(self, instrument: int) -> int:
-        """Return the shares of ``instrument`` that are on their way in."""
-        return sum(f.left for f in self._of(instrument) if f.enters)
-
-    def instruments_entering(self) -> set[int]:
-        """Return the instruments of which shares are on their way in."""
-        return {f.order.instrument for f in self._live.values() if f.enters}
-
-    def reserved(self) -> Decimal:
-        """Return the cash in ₹ that entries will take at the worst, charges apart."""
-        entries = (f for f in self._live.values() if f.enters)
-        return rupees(sum(f.left * max(f.order.price_e4, f.order.limit_e4) for f in entries))
+    def entries(self) -> Sequence[Flight]:
+        """Return the orders by which shares are on their way in."""
+        return [flight for flight in self._live.values() if flight.enters] if self._live else ()
 
     def _of(self, instrument: int) -> Iterator[Flight]:
         return (f for f in self._live.values() if f.order.instrument == instrument)

@@ -18,20 +18,19 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from heapq import merge
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, get_type_hints
 
-from pipeline.brokers.contract import Fill, Order, OrderState, Side
+from pipeline.brokers.contract import Fill, Order
 from pipeline.errors import AlreadyRunning, LedgerFailed, TickpipeError, UserError, explain
 from pipeline.results.trades import Trade
 from pipeline.risk.history import Change, Event, Mark, Outside, Record, Sent
-from pipeline.risk.limits import Code, Refusal
+from pipeline.risk.limits import Refusal
 from pipeline.settings import Settings
 
 MEMORY = ":memory:"
@@ -39,13 +38,6 @@ APPLICATION_ID = 0x7469636B  # "tick"
 VERSION = 3
 LAZY_MAX = 64
 
-_SQL_TYPES = {"int": "INTEGER"}  # the others are TEXT
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "Side": Side,
-    "Code": Code,
-    "OrderState": OrderState,
-    "Decimal": Decimal,
-}
 _TABLES: dict[type[Any], str] = {
     Order: "orders",
     Sent: "sent",
@@ -73,33 +65,30 @@ def ledger_path(settings: Settings, now: datetime) -> Path:
 
 
 def _columns(kind: type[Any]) -> str:
-    return ", ".join(f'"{field.name}"' for field in fields(kind))
+    return ", ".join(f'"{name}"' for name in kind._fields)
 
 
 def _create(kind: type[Any]) -> str:
     columns = [
-        f'"{field.name}" {_SQL_TYPES[str(field.type)] if str(field.type) in _SQL_TYPES else "TEXT"}'
-        " NOT NULL" + (" UNIQUE" if kind in _KEYS and field.name == _KEYS[kind] else "")
-        for field in fields(kind)
+        f'"{name}" {"INTEGER" if hint is int else "TEXT"} NOT NULL'
+        + (" UNIQUE" if kind in _KEYS and name == _KEYS[kind] else "")
+        for name, hint in get_type_hints(kind).items()
     ]
     return f"CREATE TABLE {_TABLES[kind]} (row INTEGER PRIMARY KEY, {', '.join(columns)}) STRICT;"
 
 
 def _insert(kind: type[Any]) -> str:
     verb = "INSERT OR REPLACE" if kind in _REPLACED else "INSERT"
-    marks = ", ".join("?" * (1 + len(fields(kind))))
+    marks = ", ".join("?" * (1 + len(kind._fields)))
     return f"{verb} INTO {_TABLES[kind]} (row, {_columns(kind)}) VALUES ({marks})"
 
 
-def _values(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return what turns a record into its values; only Decimal is none of SQLite's."""
-    read = cast("Callable[[Any], tuple[Any, ...]]", attrgetter(*(f.name for f in fields(kind))))
-    if all(str(field.type) != "Decimal" for field in fields(kind)):
-        return read
-    return lambda record: tuple(str(v) if type(v) is Decimal else v for v in read(record))
+def _values(record: Trade) -> tuple[Any, ...]:
+    """Return the values of a record; only Decimal is none of SQLite's."""
+    return tuple(str(value) if type(value) is Decimal else value for value in record)
 
 
-_INSERTS = {kind: (_insert(kind), _values(kind)) for kind in _TABLES}
+_INSERTS = {kind: _insert(kind) for kind in _TABLES}
 _SCHEMA = "\n".join(
     [
         *map(_create, _TABLES),
@@ -185,11 +174,6 @@ class Ledger:
         if self._lazy >= LAZY_MAX:
             self.try_commit()
 
-    def event(self, kind: str, text: str, ts_ns: int) -> None:
-        """Write what a person should know: a halt, a gap, a restart."""
-        self._wait(Event(kind, text, ts_ns))
-        self.try_commit()
-
     def settings_used(self, rows: Sequence[tuple[str, str]]) -> None:
         """Write the settings of the run in place of those before; ``rows`` hold no secrets."""
         database = self._database
@@ -210,8 +194,8 @@ class Ledger:
         try:
             database.execute("BEGIN IMMEDIATE")
             for row, record in self._waiting:
-                statement, values = _INSERTS[type(record)]
-                database.execute(statement, (row, *values(record)))
+                values = _values(record) if type(record) is Trade else record
+                database.execute(_INSERTS[type(record)], (row, *values))
             database.execute("COMMIT")
         except sqlite3.OperationalError as error:
             self._undo(str(error))
@@ -314,22 +298,10 @@ class Ledger:
 
     def _numbered(self, kind: type[Any]) -> list[tuple[int, Any]]:
         """Return row number and record, what waits to be written included."""
-        readers = [
-            _READERS[str(field.type)] if str(field.type) in _READERS else None
-            for field in fields(kind)
-        ]
-        names = [field.name for field in fields(kind)]
+        readers = get_type_hints(kind).values()  # a type reads what was made of its values
         rows = self._select(f"SELECT row, {_columns(kind)} FROM {_TABLES[kind]} ORDER BY row")
         return [
-            (
-                number,
-                kind(
-                    **{
-                        n: v if r is None else r(v)
-                        for n, r, v in zip(names, readers, values, strict=True)
-                    }
-                ),
-            )
+            (number, kind(*(read(value) for read, value in zip(readers, values, strict=True))))
             for number, *values in rows
         ] + [each for each in self._waiting if type(each[1]) is kind]
 

@@ -8,7 +8,6 @@ queue keeps its order, so a late CLOSE can only mean the position held when it w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -53,8 +52,7 @@ class Code(StrEnum):
     RATE_LIMIT_EXCEEDED = "RATE_LIMIT_EXCEEDED"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Risk said no."""
 
     code: Code
@@ -105,6 +103,8 @@ class Limits:
         self._slippage_e4 = e4(risk.slippage_points)
         self._collar_e4 = None if risk.collar_points is None else e4(risk.collar_points)
         self._ttl_ns = risk.signal_ttl_ms * 1_000_000
+        actions = Action.BUY, Action.SELL, Action.CLOSE
+        self._supported = [int(a) for a in actions if a != Action.SELL or risk.allow_short]
 
     def judge(self, signal: SignalRow, facts: Facts) -> Refusal | Size | None:
         """Return why ``signal`` must not become an order, or the size of an entry; else None."""
@@ -156,14 +156,11 @@ class Limits:
         return f"seq={signal.seq} last_handled={facts.last_signal}"
 
     def _unsupported(self, signal: SignalRow, facts: Facts) -> str:
-        allowed = [Action.BUY, Action.SELL, Action.CLOSE]
-        if not self._risk.allow_short:
-            allowed.remove(Action.SELL)
-        if signal.action in allowed:
+        if signal.action in self._supported:
             return ""
         names = {int(action): action.name for action in Action}
         shown = names[signal.action] if signal.action in names else signal.action
-        return f"action={shown} supported={','.join(action.name for action in allowed)}"
+        return f"action={shown} supported={','.join(map(names.__getitem__, self._supported))}"
 
     def _unknown_instrument(self, signal: SignalRow, facts: Facts) -> str:
         if self.knows(signal.instrument):
@@ -269,15 +266,17 @@ class Limits:
         return f"{money} lots={size.lots} lot_size={size.lot_size} price={plain_e4(size.price_e4)}"
 
     def _too_many_slices(self, signal: SignalRow, facts: Facts, size: Size) -> str:
-        shares, count = sum(size.pieces), len(size.pieces)
+        count = len(size.pieces)
         if count <= SLICES_MAX and max(size.pieces, default=0) <= size.freeze:
             return ""
-        return f"quantity={shares} freeze={size.freeze} slices={count} max={SLICES_MAX}"
+        return f"quantity={sum(size.pieces)} freeze={size.freeze} slices={count} max={SLICES_MAX}"
 
     def _order_too_large(self, signal: SignalRow, facts: Facts, size: Size) -> str:
         most = self._risk.order_value_max
+        if most is None:
+            return ""
         value = rupees(max(size.pieces, default=0) * size.price_e4)
-        if most is None or value <= most:
+        if value <= most:
             return ""
         return f"value={plain(value)} max={plain(most)}"
 

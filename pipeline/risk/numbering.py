@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -44,7 +43,7 @@ class Numbering:
         self._entry_day = self._entries = 0
         self._order_day = self._orders_today = 0
         self._taken: set[str] = set()  # ids that the broker knows and the ledger does not
-        self._times: deque[int] = deque()  # of the orders of the last minute, rising
+        self._times: list[int] = []  # of the orders of the last minute, rising
 
     def next_position(self) -> int:
         return self._positions + 1
@@ -86,9 +85,9 @@ class Numbering:
         times = self._times
         today = self._orders_today if day_of(now_ns) == self._order_day else 0
         return Sent(
-            second=len(times) - bisect_left(times, now_ns - SECOND_NS),
-            minute=len(times) - bisect_left(times, now_ns - MINUTE_NS),
-            day=today,
+            len(times) - bisect_left(times, now_ns - SECOND_NS),
+            len(times) - bisect_left(times, now_ns - MINUTE_NS),
+            today,
         )
 
     def _count_time(self, ts_event_ns: int) -> None:
@@ -96,8 +95,8 @@ class Numbering:
         # Instruments have clocks of their own; the count goes by the newest.
         newest_ns = max(ts_event_ns, times[-1]) if times else ts_event_ns
         times.append(newest_ns)
-        while times[0] < newest_ns - MINUTE_NS:
-            times.popleft()
+        if times[0] < newest_ns - MINUTE_NS:
+            del times[: bisect_left(times, newest_ns - MINUTE_NS)]
         day = day_of(newest_ns)
         self._orders_today = self._orders_today + 1 if day == self._order_day else 1
         self._order_day = day

@@ -7,8 +7,9 @@ cash = initial capital + Σ net of all trades whenever nothing is held.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from pipeline.brokers.contract import Fill, Order, Side
 from pipeline.errors import TickpipeError, explain
@@ -21,8 +22,7 @@ from pipeline.settings import Instrument
 _SHARE_STEP = Decimal("0.000001")  # a trade's part of the entry charges is rounded to this
 
 
-@dataclass(frozen=True, slots=True)
-class Delays:
+class Delays(NamedTuple):
     """How long the entry took, in ns."""
 
     tick_to_signal_ns: int = 0
@@ -31,10 +31,8 @@ class Delays:
     @classmethod
     def of(cls, signal: SignalRow, now_ns: int) -> Delays:
         """Return those of an order decided now; 0 where a replay's clock stands still."""
-        return cls(
-            tick_to_signal_ns=max(0, signal.ts_signal_ns - signal.ts_recv_ns),
-            signal_to_order_ns=max(0, now_ns - signal.ts_signal_ns),
-        )
+        tick_to_signal_ns = signal.ts_signal_ns - signal.ts_recv_ns
+        return cls(max(0, tick_to_signal_ns), max(0, now_ns - signal.ts_signal_ns))
 
     @classmethod
     def noted(cls, order: Order) -> Delays:
@@ -158,6 +156,8 @@ class Book:
     @property
     def free_cash(self) -> Decimal:
         """The cash in ₹ that entries may spend."""
+        if not self._open:
+            return self.cash
         return self.cash - sum((p.blocked for p in self.open_positions()), NOTHING)
 
     def is_exit(self, order: Order) -> bool:
@@ -261,9 +261,8 @@ def split(fill: Fill, shares: int) -> tuple[Fill, Fill]:
     """Return ``fill`` as two, of ``shares`` and of the rest; nothing of its money is lost."""
     turnover_e4 = fill.turnover_e4 * shares // fill.quantity
     slippage_e4 = fill.slippage_e4 * shares // fill.quantity
-    first = replace(fill, quantity=shares, turnover_e4=turnover_e4, slippage_e4=slippage_e4)
-    rest = replace(
-        fill,
+    first = fill._replace(quantity=shares, turnover_e4=turnover_e4, slippage_e4=slippage_e4)
+    rest = fill._replace(
         quantity=fill.quantity - shares,
         turnover_e4=fill.turnover_e4 - turnover_e4,
         slippage_e4=fill.slippage_e4 - slippage_e4,

@@ -18,7 +18,7 @@ from pipeline.records import PRICE_SCALE, ExitKind, SignalRow, positions_dtype
 from pipeline.results.trades import Trade
 from pipeline.risk.drafting import NO_CAUSE, Cause, Decision, Drafting
 from pipeline.risk.exits import ExitWatch, exits_due
-from pipeline.risk.history import Event, Mark
+from pipeline.risk.history import Event
 from pipeline.risk.in_flight import Flight, InFlight
 from pipeline.risk.limits import Facts, Limits, Refusal, Size, side_of
 from pipeline.risk.losses import Breach, CoolDown
@@ -206,6 +206,16 @@ class RiskSession:
             orders += self._exit(position, shares, reason, cause)
         return orders
 
+    def exits_again(self, ended: Order, reason: str) -> Sequence[Order]:
+        """Return what follows an exit that ended by a cancel, if its position is open still: all
+        of it with ``reason``, where "" what the rules say at the last price."""
+        position = self.book.position(ended.instrument)
+        if position is None or position.position_id != ended.position_id:
+            return NO_ORDERS
+        if reason:
+            return self.flatten(reason, only=ended.instrument)
+        return self._exits_at(ended.instrument, self._newest)
+
     def halt(self, reason: str) -> None:
         """Take no more entries until ``resume``; exits and cancels go on."""
         self._ask(Mandate(TradingState.HALTED, reason))
@@ -253,23 +263,6 @@ class RiskSession:
         self._as_of_signal = seq
         self.version += 1
 
-    def marks(self) -> list[Mark]:
-        """Return what the exits of every open position remember."""
-        return [
-            Mark(
-                position.position_id,
-                position.instrument,
-                position.quantity,
-                position.entry_e4,
-                watch.low_e4,
-                watch.high_e4,
-                watch.targets_reached,
-                self.judged_seq,
-            )
-            for position in self.book.open_positions()
-            if (watch := self._watch_of[position.instrument]) is not None
-        ]
-
     # Deciding ---------------------------------------------------------------------------------
 
     def _exits_of_all(self, row: TickRow) -> Sequence[Order]:
@@ -281,12 +274,15 @@ class RiskSession:
 
     def _exits_of(self, row: TickRow) -> Sequence[Order]:
         """Return the exits that the price of ``row`` causes."""
-        instrument = row[INSTRUMENT]
+        return self._exits_at(row[INSTRUMENT], row)
+
+    def _exits_at(self, instrument: int, row: TickRow) -> Sequence[Order]:
+        """Return the exits that the last price of ``instrument`` causes at the time of ``row``."""
         watch = self._watch_of[instrument]
         breach = self._breach(row[EVENT])
         if breach is not None:
             if watch is not None:
-                watch.take(row[PRICE])
+                watch.take(self._last[instrument][PRICE])
             return self.flatten(breach.reason, Cause(row[RECEIVED]), row[RECEIVED])
         return NO_ORDERS if watch is None else self._exits(instrument, watch, row)
 
@@ -313,23 +309,28 @@ class RiskSession:
         position = self.book.position(signal.instrument) if known else None
         last = self._last[signal.instrument] if known else NO_TICK
         event_ns = max(signal.ts_event_ns, self._newest[EVENT])
-        entering = self._in_flight.instruments_entering()
-        held = {position.instrument for position in self.book.open_positions()}
-        return Facts(
-            now_ns=now_ns,
-            event_ns=event_ns,
-            price_e4=last[PRICE],
-            price_ns=last[RECEIVED],
-            last_signal=self._as_of_signal,
-            held=(position.open if position else 0) + self._in_flight.entering(signal.instrument),
-            closable=self._in_flight.closable(position) if position else 0,
-            breach=self._breach(event_ns),
-            mandate=self._mandate_now(),
-            cool_until_ns=self._cool_down.until_ns,
-            entries_today=self.numbering.entries_on(event_ns),
-            open_positions=len(held | entering),
-            sent=self.numbering.sent(event_ns),
-            cash=self.book.free_cash - self._in_flight.reserved(),
+        breach = self._breach(event_ns)  # before the mandate is read: a breach halts
+        held, cash = position.open if position else 0, self.book.free_cash
+        instruments = {position.instrument for position in self.book.open_positions()}
+        for flight in self._in_flight.entries():
+            instruments.add(flight.order.instrument)
+            held += flight.left if flight.order.instrument == signal.instrument else 0
+            cash -= flight.reserved
+        return Facts(  # in the order of its fields: by name it takes three times as long
+            now_ns,
+            event_ns,
+            last[PRICE],
+            last[RECEIVED],
+            self._as_of_signal,
+            held,
+            self._in_flight.closable(position) if position else 0,
+            self._mandate_now(),
+            breach,
+            self._cool_down.until_ns,
+            self.numbering.entries_on(event_ns),
+            len(instruments),
+            self.numbering.sent(event_ns),
+            cash,
         )
 
     def _close(self, signal: SignalRow) -> Sequence[Order]:
@@ -340,15 +341,8 @@ class RiskSession:
         return self._exit(position, self._in_flight.closable(position), reason, Cause.of(signal))
 
     def _enter(self, signal: SignalRow, size: Size, now_ns: int) -> Sequence[Order]:
-        decision = Decision(
-            position_id=self.numbering.next_position(),
-            instrument=signal.instrument,
-            side=side_of(signal),
-            quantity=size.lots * size.lot_size,
-            is_exit=False,
-            reason=signal.text,
-            cause=Cause.of(signal),
-        )
+        number, shares = self.numbering.next_position(), size.lots * size.lot_size
+        decision = Decision.entering(number, signal, side_of(signal), shares)
         return self._send(decision, Delays.of(signal, now_ns))
 
     def _exit(

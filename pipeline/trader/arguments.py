@@ -45,7 +45,7 @@ def settings_given(path: object, config_dict: object, frozen_config: object) -> 
 
 
 def _default_config() -> Path:
-    from pipeline.verbs import default_config  # it imports the whole command line
+    from pipeline.verbs.settings import default_config  # it imports the whole command line
 
     return default_config()
 

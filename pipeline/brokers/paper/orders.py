@@ -8,7 +8,7 @@ also after a restart: the paper broker's book is what the ledger knows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
@@ -102,7 +102,7 @@ class PaperGateway:
         refused, parts = self._fate(order)
         if refused and not filled:
             text = f"refused: paper.reject_percent = {self._paper.reject_percent:g}"
-            self._tell(replace(update, state=OrderState.REJECTED, text=text))
+            self._tell(update._replace(state=OrderState.REJECTED, text=text))
             return
         self._book[order.order_id] = update
         due_ns = self._clock() + self._latency_ns
@@ -137,7 +137,7 @@ class PaperGateway:
     def cancel(self, order_id: str, broker_id: str) -> None:
         if order_id in self._resting:
             del self._resting[order_id]
-            self._tell(replace(self._book[order_id], state=OrderState.CANCELLED))
+            self._tell(self._book[order_id]._replace(state=OrderState.CANCELLED))
 
     def ask(self) -> None:
         self._fill_what_is_due()
@@ -197,8 +197,7 @@ class PaperGateway:
         filled = before.filled + shares
         self._hold(order, shares)
         self._tell(
-            replace(
-                before,
+            before._replace(
                 state=OrderState.FILLED
                 if filled == order.quantity
                 else OrderState.PARTIALLY_FILLED,

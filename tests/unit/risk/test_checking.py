@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pipeline.brokers.contract import Fill, Order
 from pipeline.risk.checking import check_ledger
 from pipeline.risk.history import Change, Record
@@ -64,7 +62,7 @@ def test_a_fill_without_its_order_is_found() -> None:
 def test_a_fill_of_other_money_than_heard_is_found_in_trades_and_cash() -> None:
     trading = a_day()
     history: list[Record] = [
-        replace(record, turnover_e4=record.turnover_e4 + 10_000)
+        record._replace(turnover_e4=record.turnover_e4 + 10_000)
         if isinstance(record, Fill) and record.quantity == 13 * LOT
         else record
         for record in trading.ledger.history()
@@ -78,7 +76,7 @@ def test_a_fill_of_other_money_than_heard_is_found_in_trades_and_cash() -> None:
 def test_more_shares_than_ordered_are_found() -> None:
     trading = a_day()
     history: list[Record] = [
-        replace(record, quantity=LOT)
+        record._replace(quantity=LOT)
         if isinstance(record, Order) and record.order_id.endswith("E0")
         else record
         for record in trading.ledger.history()
@@ -89,7 +87,7 @@ def test_more_shares_than_ordered_are_found() -> None:
 def test_what_was_heard_last_counts() -> None:
     trading = a_day()
     changes = [record for record in trading.ledger.history() if isinstance(record, Change)]
-    later = replace(changes[0], filled=changes[0].filled + LOT)
+    later = changes[0]._replace(filled=changes[0].filled + LOT)
     wrong = check(trading, [*trading.ledger.history(), later])
     assert len(wrong) == 1
     assert "heard was" in wrong[0]
