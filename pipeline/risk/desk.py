@@ -49,6 +49,7 @@ OBSTACLE = "obstacle"  # an event: what keeps entries out, or that it is over
 ORDER = "order"  # an event: what is unusual about an order
 OUTSIDE = "outside"  # an event: what is in the account and not ours
 
+BATCH_MIN = 64  # ticks from which on one look at all of them is quicker than a look at each
 MARK_INTERVAL_NS = 1_000_000_000  # how much of an extreme a crash may forget
 
 Tell = Callable[[str, str], None]  # kind and text of an event
@@ -101,10 +102,20 @@ class Desk:
         """
         if len(signals):
             self.on_signals(signals, now_ns)
-        if not self._held and self.session.is_flat:
-            ticks = _newest_of_each(ticks)
-        for row in tick_rows(ticks):
-            self.on_tick(row, now_ns)
+        quiet = self._quiet(ticks)
+        for rows in (_newest_of_each(ticks[:quiet]), ticks[quiet:]):
+            for row in tick_rows(rows):
+                self.on_tick(row, now_ns)
+
+    def _quiet(self, ticks: NDArray[np.void]) -> int:
+        """Return of how many ticks, from the first on, only the last of each instrument counts."""
+        if self._held:
+            return 0
+        if self.session.is_flat:
+            return len(ticks)
+        if len(ticks) < BATCH_MIN or (self._rest_ns and self.session.awaits_fills):
+            return 0
+        return self.session.quiet(ticks)
 
     def on_signals(self, signals: NDArray[np.void], now_ns: int) -> None:
         """Handle SIGNAL rows of ticks that were handled; hold the others for their ticks."""

@@ -112,6 +112,10 @@ class RiskSession:
             return NO_ORDERS
         return self._exits_of(row)
 
+    def quiet(self, ticks: NDArray[np.void]) -> int:
+        """Return how many TICK rows, from the first on, cause no exit and move no stop."""
+        return self._watches.quiet(ticks, self.book.open_positions())
+
     def take_price(self, row: TickRow) -> None:
         """Take the price of a tick whose signals are handled before its exits."""
         self._newest = row
