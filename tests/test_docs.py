@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.channels import control, depths, gaps, line, readers, rundir
+from pipeline.channels import control, depths, gaps, line, newest, readers, rundir
 from pipeline.cli import main
 from pipeline.records import TICK
 from pipeline.risk.limits import _ALL, _CLOSE, _ENTRY, _SIZE, Code
@@ -45,6 +45,7 @@ RUN_FILES = {
         line.SIGNALS,
         line.POSITIONS,
         control.CONTROL,
+        newest.NEWEST,
         readers.FILE_NAME,
         rundir.RUN_LOCK,
     ),
@@ -142,7 +143,13 @@ def module_names(stem: str) -> set[str]:
 # What a page says ----------------------------------------------------------------------------
 
 PATH = re.compile(r"(?:pipeline|tests|scripts|configs|docs|\.ci)/[\w./*-]*")
-EXTENSIONS = ("py", "md", "toml", "cfg", "ring", "queue", "cell", "sock", "ctl", "lock", "beat")
+EXTENSIONS = (
+    "py",
+    "md",
+    "toml",
+    "cfg",
+    *["ring", "queue", "cell", "table", "sock", "ctl", "lock", "beat"],
+)
 
 
 def path_exists(path: str) -> bool:

@@ -11,6 +11,7 @@ from pipeline.channels.depths import DEPTHS
 from pipeline.channels.gaps import GAPS, GAPS_CAPACITY
 from pipeline.channels.line import ADAPTER, FEED, RISK, STRATEGY, TICKS, Line
 from pipeline.channels.locks import lock_is_held, lock_pid
+from pipeline.channels.newest import create_newest
 from pipeline.channels.readers import ReaderSlot
 from pipeline.channels.ring import RingWriter
 from pipeline.channels.rundir import lock_path, wait_for
@@ -34,6 +35,9 @@ class FeedLine(Line):
 
     def _make_rings(self, settings: Settings) -> None:
         listeners = [name for name in self._places if not (self.lockstep and name == RISK)]
+        count = len(settings.instruments)
+        self._newest = create_newest(self.directory, self.directory / TICKS, count)
+        self.newest = self._newest.slots[:count]  # a TICK row of each, the feed's to write
         self.gaps = self._channels.RingWriter(self.directory / GAPS, GAP, GAPS_CAPACITY)
         self.ticks = self._channels.RingWriter(
             self.directory / TICKS,
@@ -88,5 +92,7 @@ class FeedLine(Line):
         self.gaps.close(failed=self._failed)
         if self._depths is not None:
             self._depths.close(failed=self._failed)
+        self.newest = self.newest[:0].copy()
+        self._newest.close()
         self._everybody.ring()
         super().close()

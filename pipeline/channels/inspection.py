@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.channels.cell import CellReader
 from pipeline.channels.layout import CLAIMED, PARKED_OFFSET, PUBLISHED, READER, STATE, Kind, State
-from pipeline.channels.line import FEED, TICKS
+from pipeline.channels.line import FEED, RECORDER, TICKS
 from pipeline.channels.locks import lock_is_held
 from pipeline.channels.readers import FILE_NAME
 from pipeline.channels.rundir import lock_path
 from pipeline.channels.segment import attach_segment
 from pipeline.errors import UsageError, explain
-from pipeline.records import TICK
+from pipeline.records import HEARTBEAT, TICK
 
 
 class ReaderReport(NamedTuple):
@@ -57,6 +58,7 @@ def inspect(directory: Path) -> RingReport:
     ring = attach_segment(directory / TICKS, Kind.RING, TICK)
     try:
         published: int = ring.words[PUBLISHED]
+        recorder = _recorder(directory, published)
         return RingReport(
             path=ring.path,
             capacity=ring.capacity,
@@ -66,7 +68,7 @@ def inspect(directory: Path) -> RingReport:
             owner_alive=lock_is_held(lock_path(directory, FEED)),
             claimed=ring.words[CLAIMED],
             published=published,
-            readers=_readers(directory, published),
+            readers=_readers(directory, published) + recorder,
         )
     finally:
         ring.close()
@@ -81,6 +83,30 @@ def _readers(directory: Path, published: int) -> tuple[ReaderReport, ...]:
         table.close()
     return tuple(
         _reader(directory, row, bool(is_parked), published) for row, is_parked in rows if row["pid"]
+    )
+
+
+def _recorder(directory: Path, published: int) -> tuple[ReaderReport, ...]:
+    """Return the recorder, where there is one: it has no slot, but says in its heartbeat."""
+    path = directory / f"{RECORDER}.beat"
+    if not path.exists():
+        return ()
+    cell = CellReader(path, HEARTBEAT)
+    beat = cell.latest()
+    cell.close()
+    if beat is None:
+        return ()
+    seen = int(beat["last_seq"][0])
+    return (
+        ReaderReport(
+            name=RECORDER,
+            pid=int(beat["pid"][0]),
+            cursor=seen,
+            behind=max(0, published - seen),
+            lapped=int(beat["lapped"][0]),
+            lost=int(beat["lost"][0]),
+            waits="awake" if lock_is_held(lock_path(directory, RECORDER)) else "DEAD",
+        ),
     )
 
 

@@ -81,6 +81,7 @@ class Kind(IntEnum):
     QUEUE = 2
     CELL = 3
     READERS = 4
+    TABLE = 5  # one slot for each instrument; only its writer reads it, and the next one
 
 
 class State(IntEnum):

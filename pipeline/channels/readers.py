@@ -131,6 +131,11 @@ class Readers:
         """The readers of this run."""
         return tuple(bytes(name).decode() for name in self._segment.slots["name"] if name)
 
+    @property
+    def created_ns(self) -> int:
+        """When the table, with which a run begins, was created; CLOCK_REALTIME."""
+        return self._segment.created_ns
+
     def _index(self, name: str) -> int:
         return list(self.names).index(name)
 

@@ -5,6 +5,8 @@ No reader slot of the run is its own, so nothing that it does or fails to do rea
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +19,30 @@ from pipeline.channels.line import FEED, RECORDER, TICKS, Line
 from pipeline.channels.missed import read_again
 from pipeline.channels.readers import private_slot
 from pipeline.channels.rundir import wait_for
+from pipeline.channels.segment import peek_header
 from pipeline.records import DEPTH, GAP, TICK, WhenLapped
 from pipeline.settings import Settings
 
 
 class Tape:
-    """A ring that is read from its beginning, and what of it was not seen."""
+    """A ring that is read behind ``after_seq``, and what of it was not seen."""
 
-    def __init__(self, path: Path, slot: np.dtype[np.void], channels: Implementation) -> None:
+    def __init__(
+        self,
+        path: Path,
+        slot: np.dtype[np.void],
+        channels: Implementation,
+        after_seq: int,
+        lost_before: int,
+    ) -> None:
+        """``lost_before`` of the first ``after_seq`` records are lost already."""
         self._place = private_slot(RECORDER)
         self._ring = channels.RingReader(path, slot, self._place, WhenLapped.OLDEST)
+        first, end = max(after_seq, _base(path, self._ring.epoch)), self._ring.cursor
         self._before = np.zeros(0, slot)
-        if self._ring.epoch == 1:  # else its beginning was in a ring that is gone
-            self._before = read_again(path, self._place, 0, self._ring.cursor, slot)
-        self._missed = self._ring.cursor - len(self._before)
+        if first < end:
+            self._before = read_again(path, self._place, first, end, slot)
+        self._missed = lost_before + end - after_seq - len(self._before)
 
     def read(self, limit: int) -> NDArray[np.void]:
         """Return the next records, possibly none; go on in the ring of the next feed."""
@@ -71,23 +83,45 @@ class Tape:
         self._place.close()
 
 
+def _base(path: Path, epoch: int) -> int:
+    """Return the seq behind which the ring of ``epoch`` began: before it was in rings that are
+    gone, as that ring itself is when another one has its path."""
+    header = peek_header(path)
+    if header is None or header["epoch"] != epoch:
+        return sys.maxsize
+    return int(header["base"])
+
+
 class RecorderLine(Line):
     """The end of the recorder."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, RECORDER)
-        with self.attaching():
-            self.ticks = self._tape(TICKS, TICK)
-            self.gaps = self._tape(GAPS, GAP)
-            self.depths = self._tape(DEPTHS, DEPTH) if settings.strategy.depth else None
+        self._has_depth = settings.strategy.depth
+        self.tapes: dict[str, Tape] = {}  # ticks, gaps, depth
 
-    def _tape(self, name: str, slot: np.dtype[np.void]) -> Tape:
-        path = self.directory / name  # of a feed that has ended by now it will do too
-        wait_for(path.exists, f"{FEED} to create {path}")
-        return Tape(path, slot, self._channels)
+    @property
+    def run_began_ns(self) -> int:
+        """When this run was started, CLOCK_REALTIME."""
+        return self._readers.created_ns
+
+    def attach(self, done: Mapping[str, tuple[int, int]]) -> None:
+        """Open the tapes; ``done`` has the seqs of which another recorder of this run took care,
+        and how many of these were lost."""
+        rings = {"ticks": (TICKS, TICK), "gaps": (GAPS, GAP)}
+        if self._has_depth:
+            rings["depth"] = (DEPTHS, DEPTH)
+        for kind, (name, slot) in rings.items():
+            path = self.directory / name  # of a feed that has ended by now it will do too
+            wait_for(path.exists, f"{FEED} to create {path}")
+            seqs = done[kind] if kind in done else (0, 0)
+            self.tapes[kind] = Tape(path, slot, self._channels, *seqs)
+
+    @property
+    def ticks(self) -> Tape:
+        return self.tapes["ticks"]
 
     def close(self) -> None:
-        for tape in (self.ticks, self.gaps, self.depths):
-            if tape is not None:
-                tape.close()
+        for tape in self.tapes.values():
+            tape.close()
         super().close()

@@ -1,7 +1,7 @@
 """The run directory: where a run's shared memory lives, who owns it, and how it is cleared.
 
 <directory>/run.lock  readers.ctl  ticks.ring  gaps.ring  signals.queue  positions.cell
-            <role>.lock  <role>.beat  control.sock
+            newest.table  <role>.lock  <role>.beat  control.sock
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from pipeline.errors import AlreadyRunning, ChannelError, SettingsError, explain
 RUN_LOCK = "run.lock"
 ATTACH_SECONDS_MAX = 20.0
 RESTART_SECONDS_MAX = 5.0  # in which a process that died is started again, if it is at all
-_OURS = re.compile(r"\.?[a-z]+\.(lock|ctl|ring|queue|cell|beat|sock)(\.[0-9]+)?")  # last: temporary
+_SUFFIXES = "lock|ctl|ring|queue|cell|table|beat|sock"
+_OURS = re.compile(rf"\.?[a-z]+\.({_SUFFIXES})(\.[0-9]+)?")  # last: temporary
 
 
 def lock_path(directory: Path, role: str) -> Path:

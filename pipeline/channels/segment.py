@@ -54,6 +54,7 @@ class Segment:
         self.epoch = int(header["epoch"])
         self.base = int(header["base"])
         self.pid = int(header["pid"])
+        self.created_ns = int(header["created_ns"])
         self.identity = _identity(os.fstat(descriptor))
         self.words = memoryview(mapped).cast("B")[:SLOTS_OFFSET].cast("Q")
         self.slots: NDArray[np.void] = np.frombuffer(

@@ -34,6 +34,7 @@ log = logging.getLogger("feed")
 RECEIVE_SECONDS_MAX = 0.05
 POLL_LOOKS = 100  # at a socket in poll mode, before heartbeat and stop have their turn
 LOOK_INTERVAL_NS = 50_000_000  # how often what no frame tells is looked after
+LATE_NS_MIN = 4 * LOOK_INTERVAL_NS  # a look so late comes from a process that did not run
 CLOSE_NORMAL = 1000
 END_OF_RECORDING = "end of recording"
 
@@ -84,6 +85,7 @@ class Connection:
         self._unnoted = _NOTHING  # ticks that freshness has not seen
         self._left = _NOTHING  # ticks of the last frame that were more than asked for
         self._received_ns = self._look_at_ns = self._next_ping_ns = 0
+        self._has_slept = False  # so long that the next look has to tell
         self.ended_gaps: list[NDArray[np.void]] = []
         self.ended = False
         self.duplicates = 0
@@ -183,7 +185,12 @@ class Connection:
     # What no frame tells ---------------------------------------------------------------------
 
     def _look(self, now_ns: int) -> None:
+        has_slept = now_ns - self._look_at_ns >= LATE_NS_MIN
         self._look_at_ns = now_ns + LOOK_INTERVAL_NS
+        if has_slept and not self._has_slept:  # what came meanwhile is in the socket still
+            self._has_slept = True
+            return
+        self._has_slept = False
         self._judge(self._freshness.look(now_ns, self._hours.open_for_ns(time_ns())))
         if self._session.ping and now_ns >= self._next_ping_ns:
             self._next_ping_ns = now_ns + self._session.ping_interval_ns
@@ -259,7 +266,7 @@ class Connection:
             self._received_ns = now_ns = monotonic_ns()
             self._freshness.opened(now_ns)
             self._next_ping_ns = now_ns + self._session.ping_interval_ns
-            self._look_at_ns = 0
+            self._look_at_ns = now_ns
 
     def _closed_by_peer(self, data: bytes) -> None:
         code = struct.unpack_from("!H", data)[0] if len(data) >= 2 else 1005

@@ -18,7 +18,6 @@ from pipeline.brokers.recorded.session import Recording, refuse_missing_depth
 from pipeline.brokers.smartapi import session as smartapi
 from pipeline.brokers.smartapi.session import SmartApiSession
 from pipeline.channels.feed_line import FeedLine
-from pipeline.channels.ring import RingWriter
 from pipeline.channels.waiting import PollYielding
 from pipeline.feed.connection import Connection
 from pipeline.feed.connections import Connections
@@ -120,8 +119,8 @@ class RecordedSource:
         pass
 
 
-def open_source(settings: Settings, ring: RingWriter, days: Days | None, spin_bare: bool) -> Source:
-    """Return the source of what goes on ``ring``; nothing is connected yet.
+def open_source(settings: Settings, line: FeedLine, days: Days | None, spin_bare: bool) -> Source:
+    """Return the source of what goes on the ring of ``line``; nothing is connected yet.
 
     ``days`` says when ticks are to be expected; the clock of a day that is played again is not
     this machine's. Raises SettingsError for more instruments than the broker allows.
@@ -138,12 +137,18 @@ def open_source(settings: Settings, ring: RingWriter, days: Days | None, spin_ba
     shares = shares_of(settings.instruments, broker.tokens_max, broker.connections_max)
     connections = [
         Connection(
-            broker.session(feed, share.instruments, secrets, depth=settings.strategy.depth),
+            broker.session(
+                feed,
+                share.instruments,
+                secrets,
+                depth=settings.strategy.depth,
+                newest=line.newest[share.first : share.first + len(share.instruments)],
+            ),
             feed,
             share,
             hours,
-            last_seq=lambda: ring.published,
-            ever_connected=ring.published > 0,  # by a feed that died
+            last_seq=lambda: line.ticks.published,
+            ever_connected=line.ticks.published > 0,  # by a feed that died
             blocks=len(shares) == 1,
             spin_bare=spin_bare,
         )
@@ -163,7 +168,7 @@ def run(settings: Settings, days: Days | None = None, spin_bare: bool = False) -
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
         FeedLine(settings) as line,
-        closing(open_source(settings, line.ticks, days, spin_bare)) as source,
+        closing(open_source(settings, line, days, spin_bare)) as source,
     ):
         line.wait_for_readers()
         _carry(settings.feed, source, line, stop, _Times(is_live=_is_live(settings)))

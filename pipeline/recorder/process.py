@@ -19,9 +19,11 @@ from pipeline.brokers.recorded.counts import (
     Counted,
     Counts,
     cut_short,
+    unfinished,
     write_counts,
 )
 from pipeline.brokers.recorded.journal import (
+    last_part,
     own_directory,
     settle,
     unsettled_days,
@@ -85,10 +87,11 @@ def _writing(directory: Path) -> Iterator[None]:
 class _Kept:
     """What was read of one ring and is not written yet."""
 
-    def __init__(self, tape: Tape) -> None:
+    def __init__(self, tape: Tape, written: int) -> None:
         self.tape = tape
         self.rows: list[Rows] = []
-        self.count = self.written = 0
+        self.count = 0
+        self.written = written
 
     def read(self) -> int:
         rows = self.tape.read(READ_MAX)
@@ -117,14 +120,28 @@ class _Recorder:
         self._directory = directory
         self._line = line
         self._stop = stop
-        self._kept = {"ticks": _Kept(line.ticks), "gaps": _Kept(line.gaps)}
-        if line.depths is not None:
-            self._kept["depth"] = _Kept(line.depths)
-        self._recording_ns = time_ns()
-        self._parts = self._cycles = 0
+        self._cycles = 0
+        self._attach()
         self._flushed_ns = self._beat_ns = monotonic_ns()
         self._flush_ns = int(settings.recorder.flush_seconds_max * 1e9)
         self._left_ns: int | None = None  # until when to settle, once a stop was asked for
+
+    def _attach(self) -> None:
+        """Begin a recording, or go on with that of another recorder of this run."""
+        with _writing(self._directory):
+            name, began_ns = self._settings.run.name, self._line.run_began_ns
+            before = unfinished(self._directory, name, began_ns)
+            counted = {} if before is None else before["counted"]
+            self._recording_ns = time_ns() if before is None else before["recording_ns"]
+            self._parts = last_part(self._directory, self._recording_ns)
+        self._line.attach({kind: (c["published"], c["lost"]) for kind, c in counted.items()})
+        self._kept = {
+            kind: _Kept(tape, counted[kind]["recorded"] if kind in counted else 0)
+            for kind, tape in self._line.tapes.items()
+        }
+        if before is not None:
+            at = counted["ticks"]["published"]
+            log.warning("%s: going on behind seq %d of this run", self._directory, at)
 
     def say_what_was_cut_short(self) -> None:
         """Say what a recorder that was killed may have missed.
@@ -132,7 +149,7 @@ class _Recorder:
         What it left is settled at the end, with this one's own: the ring waits for nobody.
         """
         with _writing(self._directory):
-            for counts in cut_short(self._directory):
+            for counts in cut_short(self._directory, self._recording_ns):
                 log.warning("%s: %s", self._directory, counts)
 
     def work(self) -> int:
@@ -231,4 +248,4 @@ class _Recorder:
 
     @property
     def _depths_lost(self) -> int:
-        return 0 if self._line.depths is None else self._line.depths.lost
+        return self._kept["depth"].tape.lost if "depth" in self._kept else 0

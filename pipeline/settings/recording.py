@@ -22,3 +22,9 @@ class RecorderSettings(Section):
     flush_ticks_max: Whole = option(
         "and at most so many", unit="ticks", default=100_000, ge=1, le=10_000_000
     )
+    restarts_max: Whole = option(
+        "Times in a run that a recorder which was killed is started again; it goes on with the "
+        "recording",
+        default=3,
+        ge=0,
+    )

@@ -73,7 +73,12 @@ class Client:
 
     @property
     def takes_ticks(self) -> bool:
-        return not (self._mute or self._dry or self._ending.done())
+        return self._is_here and not (self._mute or self._dry or self._ending.done())
+
+    @property
+    def _is_here(self) -> bool:
+        """False from when the other side hung up, which is before ``converse`` hears of it."""
+        return self._transport is not None and not self._transport.is_closing()
 
     @property
     def listens(self) -> bool:
@@ -101,7 +106,7 @@ class Client:
 
     def _write(self, raw: bytes) -> None:
         """Send bytes that are no whole frame. Raises ConnectionError."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or not self._is_here:
             raise ConnectionResetError("the client is gone")
         self._transport.write(raw)
 
@@ -142,7 +147,7 @@ class Client:
     def reset(self) -> None:
         """Reset the connection: what the kernel still holds is lost."""
         self._broken = self._mute = True
-        if self._transport is not None:
+        if self._transport is not None and self._is_here:
             of = self._transport.get_extra_info("socket")
             of.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self._transport.abort()
@@ -150,7 +155,7 @@ class Client:
     def finish(self) -> None:
         """Close our side behind everything that was sent, without a close frame."""
         self._broken = self._mute = True
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and self._is_here:
             self._transport.write_eof()
 
     def fall_silent(self, seconds: float | None, *, heartbeats: bool) -> None:

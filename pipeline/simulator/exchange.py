@@ -89,7 +89,7 @@ class Exchange:
         playhead = self._playhead
         is_due = playhead.position >= self._breaker.next_place
         if is_due and (self._enough.is_set() or not playhead.paced):
-            await self._enough.wait()
+            await self._wait_for_enough()
             await self._strike(door)
             return
         if not playhead.paced:
@@ -104,6 +104,13 @@ class Exchange:
         reached = [await self._send(client, start, stop) for client in listeners]
         self._go_on_at(stop if playhead.paced else max(reached, default=start))
         await asyncio.sleep(0)
+
+    async def _wait_for_enough(self) -> None:
+        """Wait until enough clients listen, none of them one that has hung up meanwhile."""
+        self._count_listeners()
+        while not self._enough.is_set():
+            await self._enough.wait()
+            self._count_listeners()
 
     @property
     def position(self) -> int:

@@ -122,7 +122,7 @@ class _Crew:
             FEED: settings.feed_restarts_max,
             RISK: settings.risk_restarts_max,
             STRATEGY: 0,
-            RECORDER: 0,
+            RECORDER: settings.recorder.restarts_max,
         }
         self._looked_ns = self._patient_from_ns = monotonic_ns()
         self._code = ExitCode.OK

@@ -7,10 +7,13 @@
     risk      killed, hung           another one takes the ledger and the ring up where they are,
                                      recovery.restarts_max times
               any other death        stop at once: nobody guards what is open
-    recorder  any death              carry on: ticks are not recorded any more
+    recorder  killed                 another one goes on with its recording, recorder.restarts_max
+                                     times
+              any other death        carry on: ticks are not recorded any more
 
 Who hangs is killed and then counts as dead. A feed of live ticks is started again, for it holds
-nothing that its ring does not; and risk, for the ledger has all that it knew (I6). A strategy
+nothing that its ring and its table do not; risk, for the ledger has all that it knew (I6); and the
+recorder, for what it has written says up to where. A strategy
 would come back without what it knew; for it the run's exit code says whether starting again helps.
 """
 
@@ -57,6 +60,7 @@ _ENDED_WELL = _Policy(Action.CARRY_ON, "it ended as it should")
 _REPLACED = {
     "feed": _Policy(Action.START_AGAIN, "Starting another one; risk guards the open positions"),
     "risk": _Policy(Action.START_AGAIN, "Starting another one; it takes the open positions over"),
+    "recorder": _Policy(Action.START_AGAIN, "Starting another one; it goes on with the recording"),
 }
 _STALE = _Policy(Action.FLATTEN, "Risk closes every position and the run ends")
 _GUARDED = _Policy(Action.CARRY_ON, "No new entries; risk guards the open positions by its rules")

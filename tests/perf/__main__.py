@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.perf import backtest, orders, receive, replay, ring, wire
+from tests.perf import backtest, orders, receive, recording, replay, ring, wire
 from tests.perf.machine import Disturbance, describe_machine
 from tests.perf.results import Result, lines, repeated
 
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[..., Result]] = {
     "backtest": repeated(backtest.measure),
     "orders": orders.measure,
     "receive": repeated(receive.measure),
+    "recording": repeated(recording.measure),
     "replay": repeated(replay.measure),
     "ring": ring.measure,
     "wire": wire.measure,

@@ -1,15 +1,12 @@
 """What recording costs: ticks written a second, and the recorder's CPU beside a feed.
 
-    python -m tests.perf.recording [FOLDER]
-
-The disk is that of FOLDER (the system's temporary folder). Every part and every file is synced.
+The disk is that of the system's temporary folder (TMPDIR). Every part and every file is synced.
 """
 
 from __future__ import annotations
 
 import os
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -43,31 +40,33 @@ def day(count: int) -> np.ndarray:
     return rows
 
 
-def written(folder: Path) -> None:
+def written(folder: Path) -> dict[str, float]:
     instruments, rows = guide().instruments, day(TICKS)
     started, cpu = time.perf_counter(), time.process_time()
     for number, part in enumerate(np.split(rows, TICKS // PART)):
         write_journal(folder, f"1-{number:06}", "ticks", recorded("ticks", part, 1), instruments)
-    _print("journal", time.perf_counter() - started, time.process_time() - cpu)
+    figures = _figures("journal", time.perf_counter() - started, time.process_time() - cpu)
     started, cpu = time.perf_counter(), time.process_time()
     for each in unsettled_days(folder):
         settle(each)
-    _print("settle", time.perf_counter() - started, time.process_time() - cpu)
+    figures |= _figures("settle", time.perf_counter() - started, time.process_time() - cpu)
     size = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
-    print(f"{'on disk':8} {size / TICKS:.1f} bytes a tick")
+    return figures | {"on disk, bytes a tick": size / TICKS}
 
 
-def _print(name: str, seconds: float, cpu: float) -> None:
-    print(f"{name:8} {TICKS / seconds:,.0f} ticks/s, {cpu / TICKS * 1e9:,.0f} ns CPU a tick")
+def _figures(name: str, seconds: float, cpu: float) -> dict[str, float]:
+    return {f"{name}, ticks/s": TICKS / seconds, f"{name}, ns CPU a tick": cpu / TICKS * 1e9}
 
 
-def beside_a_feed(folder: Path) -> None:
+def beside_a_feed(folder: Path) -> dict[str, float]:
     settings = guide(
         f"channels.directory='{folder / 'tickpipe-bench'}'",
         f"recorder.directory='{folder / 'rec'}'",
     )
     with own_run(settings.run_directory, READER_NAMES, print):
         line = FeedLine(settings)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before = used.ru_utime + used.ru_stime
         pid = os.fork()
         if pid == 0:
             os._exit(int(process.run(settings)))
@@ -80,21 +79,17 @@ def beside_a_feed(folder: Path) -> None:
         assert status == 0, f"the recorder ended with {status}"
         seconds = time.monotonic() - started
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = used.ru_utime + used.ru_stime
-        print(
-            f"recorder {RATE:,} ticks/s for {seconds:.0f} s: {cpu / seconds:.1%} of a CPU, start "
-            f"and settling included; {used.ru_maxrss // 1024} MB resident at most"
-        )
+        cpu = used.ru_utime + used.ru_stime - before
+    return {
+        f"recorder at {RATE:,} ticks/s for {SECONDS} s, % of a CPU": 100 * cpu / seconds,
+        "recorder, MB resident at most": used.ru_maxrss / 1024,
+    }
 
 
-def main() -> None:
+def measure() -> dict[str, float]:
+    """Return what both cost; the recorder's CPU with its start and its settling."""
     arrow()
-    place = sys.argv[1] if len(sys.argv) > 1 else None
-    with tempfile.TemporaryDirectory(dir=place) as folder:
-        written(Path(folder) / "rec")
-    with tempfile.TemporaryDirectory(dir=place) as folder:
-        beside_a_feed(Path(folder))
-
-
-if __name__ == "__main__":
-    main()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = written(Path(folder) / "rec")
+    with tempfile.TemporaryDirectory() as folder:
+        return figures | beside_a_feed(Path(folder))

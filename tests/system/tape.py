@@ -32,8 +32,8 @@ class Tape:
                 seq, instrument, volume = map(int, values)
                 self.seqs.append(seq)
                 self.ticks[instrument].append(numbers[instrument, volume])
-            else:  # before the next tick of each of these instruments
-                for instrument in map(int, values[2:]):
+            else:  # before the next tick of each of these instruments; none named = of all
+                for instrument in map(int, values[2:]) if values[2] else instruments:
                     self.gaps[instrument].add(len(self.ticks[instrument]))
 
     def has(self, number: int) -> bool:

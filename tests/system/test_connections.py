@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -111,6 +112,38 @@ def test_an_outage_of_one_is_a_gap_of_its_instruments_and_the_others_stay(
         assert (gap["connection"], gap["first_instrument"], gap["instrument_count"]) == (2, 4, 1)
         assert not (first["flags"] & AFTER_GAP).any()
         assert connections.outages == 1
+
+
+def test_a_snapshot_ends_a_gap_where_it_says_something_new_and_of_its_connection_only() -> None:
+    last = INSTRUMENTS[-1]
+    changed = wire.frame(wire.encode("full", make_ticks([200.0]), Tokens([last])))
+    hung_up, shown = [], threading.Event()
+
+    def serve(peer: Peer) -> None:
+        peer.upgrade()
+        asked = peer.hear()
+        for row, frame in zip(INSTRUMENTS, FRAMES, strict=True):
+            if row.token in asked:
+                peer.send(frame)
+        if last.token in asked and not hung_up:
+            hung_up.append(True)
+            peer.hang_up()
+        elif last.token in asked:
+            shown.wait()
+            peer.send(changed)
+        peer.wait_until_gone()
+
+    listener = Listener(serve)
+    with closing(listener), closing(connect(listener.url)) as connections:
+        receive_until(connections, lambda: connections.duplicates == 1)
+        assert connections.missing_since_ns, "the snapshot said what was known"
+        shown.set()
+        found = receive_until(connections, lambda: bool(connections.ended_gaps))
+        (tick,) = found
+        assert (tick["instrument"], tick["flags"]) == (4, AFTER_GAP)
+        ((gap,),) = connections.ended_gaps
+        assert (gap["first_instrument"], gap["instrument_count"]) == (4, 1)
+        assert not connections.missing_since_ns
 
 
 def test_a_poll_over_all_ends_when_one_has_bytes(listener: Listener) -> None:

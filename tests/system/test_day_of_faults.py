@@ -29,7 +29,10 @@ from tests.system.tape import (
 )
 from tests.system.test_stopping import HERE, HOLD
 
-pytestmark = pytest.mark.system
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning"),
+]
 
 APART = 300  # ticks between two faults
 SILENT_SECONDS_MAX = 2.0  # of the feed, before risk closes the position
@@ -198,6 +201,64 @@ def test_every_tick_of_a_day_of_faults_is_on_the_ring_or_in_a_gap(
     reasons = [trade["exit_reason"] for trade in trades]
     assert "stale_feed" in reasons[:-1]
     assert reasons[-1] != "stale_feed"
+
+
+SHARED: list[dict[str, Any]] = [  # of the first connection's instruments, and of the second's
+    {"kind": "reset", "symbol": "S1"},
+    {"kind": "fin", "symbol": "S0"},
+    {"kind": "stall", "symbol": "S1"},
+    {"kind": "close", "code": 1011, "symbol": "S0"},
+    {"kind": "http", "status": 500, "attempts": 2, "symbol": "S1"},
+    {"kind": "half_frame", "lost": True, "symbol": "S0"},
+    {"kind": "heartbeats", "symbol": "S1"},
+    {"kind": "unreachable", "seconds": 0.1, "missed": 500},  # both
+    {"kind": "reset", "symbol": "S0"},
+]
+
+
+def test_an_outage_of_one_connection_is_a_gap_of_its_instruments_only(
+    tickpipe: Tickpipe, simulators: Simulators, tmp_path: Path
+) -> None:
+    count = apart = 1_002  # instruments, which need two connections; ticks between faults
+    symbols = ["S0", *(f"M{n}" for n in range(1, count - 1)), "S1"]
+    config, tape_file = tmp_path / "many.toml", tmp_path / "tape.csv"
+    head, _, rest = GUIDE.read_text().partition("[[instruments]]")
+    rows = [
+        SECOND.replace("OTHER-OPTION", symbol).replace("58964", str(10_000 + n))
+        for n, symbol in enumerate(symbols)
+    ]
+    config.write_text(head + "".join(rows) + rest[rest.index("[session]") :])
+    placed = [{"tick": n * apart} | fault for n, fault in enumerate(SHARED, 1)]
+    script = Script.model_validate({"faults": placed})
+    day = make_day(apart * (len(SHARED) + 1), count)
+    simulator = simulators(load_settings(config).instruments)(
+        day, faults=script, every_tick=True, wait_for=2, keep=True
+    )
+    chosen = QUICK | {
+        "feed.url": f'"{simulator.url}"',
+        "feed.credentials": '"simulator"',
+        "feed.stalled_seconds_max": 1.0,  # the day stands still until both listen
+        "strategy.use": f'"{HERE / "strategies.py"}:HoldsAndWritesDown"',
+        "strategy.parameters.file": f'"{tape_file}"',
+    }
+    options = [part for name, value in chosen.items() for part in ("--set", f"{name}={value}")]
+    code, output = tickpipe.run("run", "--config", config, *HOLD, *options)
+    report, tape = simulator.report, Tape(tape_file, day)
+    print(output)
+    print(*report.faults, sep="\n")
+    assert code == 0
+    assert len(report.faults) == len(SHARED)
+    assert_nothing_came_twice_or_out_of_order(tape)
+    # The other connection goes on meanwhile; what nobody was sent is no matter of the feed's.
+    delivered = np.unique(report.deliveries()["tick"]).tolist()
+    assert_every_tick_is_on_the_ring_or_in_a_gap(tape, report, delivered)
+    for fault, struck in zip(script.faults, report.faults, strict=True):
+        for instrument, symbol in ((0, "S0"), (count - 1, "S1")):
+            concerned = fault.symbol in (symbol, None)
+            assert not concerned or tape.has_gap_at(struck.tick, instrument), fault
+    for instrument, symbol in ((0, "S0"), (count - 1, "S1")):
+        lives = [connection for connection in report.connections if symbol in connection.modes]
+        assert len(tape.gaps[instrument]) < len(lives)  # none of the other's outages
 
 
 def is_refused_after_expiry(report: Report) -> bool:

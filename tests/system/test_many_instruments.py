@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pipeline.brokers.recorded.files import write_ticks
 from pipeline.simulator.generator import generate_day
 from tests.system.conftest import GUIDE, Tickpipe, for_kite
 from tests.system.golden import row_of
+from tests.system.test_stopping import Run
 
 SYMBOLS = ("NIFTY-OPTION", "BANKNIFTY-OPTION", "FINNIFTY-OPTION")
 MORE = """
@@ -42,6 +44,30 @@ def day(tmp_path: Path) -> Path:
     ticks = generate_day(seed=11, date=date(2026, 1, 5), instruments=3, ticks_per_instrument=2_000)
     write_ticks(path, ticks, SYMBOLS)
     return path
+
+
+def test_a_run_is_recorded_whole_though_its_recorder_was_killed_and_plays_to_the_same_trades(
+    tickpipe: Tickpipe, config: Path, day: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow", reason="needs `pip install tickpipe[record]`")
+    rec, where = tmp_path / "rec", ("--config", config)
+    often = ("--set", f'recorder.directory="{rec}"', "--set", "recorder.flush_seconds_max=0.1")
+    run = Run(tickpipe, tickpipe.trade("replay", day, "--through-simulator", *where, *often))
+    tickpipe.wait_for(lambda: any(rec.glob("recording-*.json")), "something recorded")
+    run.kill("recorder")
+    code, output = run.finish()
+    assert code == 0, output
+    assert "recorder died: killed by SIGKILL. Starting another one" in output
+    (path,) = rec.glob("recording-*.json")
+    counted = json.loads(path.read_text())["counted"]["ticks"]
+    assert counted == {"published": 6_000, "recorded": 6_000, "lost": 0}
+    traded = [(trade["symbol"], *row_of(trade)) for trade in tickpipe.trades()]
+    assert len({row[0] for row in traded}) > 1
+    for verb, *options in (["backtest"], ["replay"], ["replay", "--through-simulator"]):
+        tickpipe.clear_results()
+        code, output = tickpipe.run(verb, rec / "2026-01-05", *where, *options)
+        assert code == 0, output
+        assert [(trade["symbol"], *row_of(trade)) for trade in tickpipe.trades()] == traded
 
 
 def test_every_way_of_playing_gives_the_same_trades(

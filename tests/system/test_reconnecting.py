@@ -26,7 +26,7 @@ from pipeline.feed.sharing import Share
 from pipeline.records import AFTER_GAP
 from pipeline.settings import FeedSettings, load_secrets
 from pipeline.testing import make_instrument, make_ticks
-from tests.system.listening import Listener, Peer, Script, receive_until
+from tests.system.listening import SECONDS_MAX, Listener, Peer, Script, receive_until
 
 pytestmark = [
     pytest.mark.system,
@@ -232,6 +232,33 @@ def test_a_stall_that_opening_anew_does_not_cure_is_one_alarm(
         assert len(ticks) == 1
         assert connection.outages == 3
         assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
+
+
+def test_a_process_that_stood_still_reads_what_came_before_it_blames_the_connection(
+    listen: Listen,
+) -> None:
+    stands_still, stood_still = threading.Event(), threading.Event()
+
+    def send_meanwhile(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send(TICK)
+        stands_still.wait()
+        peer.send(b"\0")
+        peer.send(TICK)
+        stood_still.set()
+        peer.wait_until_gone()
+
+    seconds = {"stalled_seconds_max": 0.5, "silence_seconds_max": 0.5}
+    with closing(connect(listen(send_meanwhile).url, **seconds)) as connection:
+        ticked = 0
+        while not ticked:
+            ticked += len(connection.receive(256))
+        stands_still.set()
+        assert stood_still.wait(SECONDS_MAX)
+        time.sleep(0.6)
+        while ticked < 2 and not connection.outages:
+            ticked += len(connection.receive(256))
+        assert (connection.outages, connection.connected) == (0, 1)
 
 
 def test_what_is_missing_when_the_feed_stops_is_a_gap_too(listen: Listen) -> None:

@@ -60,9 +60,11 @@ class KiteSession:
         secrets: Secrets,
         *,
         depth: bool = False,
+        newest: NDArray[np.void] | None = None,
     ) -> None:
         """Raises SettingsError for a token that is not one of Kite's. With ``depth`` the rows are
-        TICK_WITH_DEPTH."""
+        TICK_WITH_DEPTH. ``newest`` has the newest TICK of each instrument, 0 = none yet, and is
+        where the session notes them; left out, nobody knows any."""
         assert len(instruments) <= TOKENS_PER_CONNECTION_MAX, "one connection carries no more"
         self.address = self.url = feed.url
         self.log_in(secrets)
@@ -73,7 +75,7 @@ class KiteSession:
         # A packet without a time is not of mode full yet, or nothing was traded: no hours and no
         # day can be told by it.
         self._timed = feed.mode == "full"
-        self._newest = np.zeros(len(instruments), TICK)
+        self._newest = np.zeros(len(instruments), TICK) if newest is None else newest
         self._newest_whole = self._newest.view(WHOLE_ROW)
         self._newest_bytes = self._newest.data.cast("B")
         self._before = np.zeros(len(instruments), TICK)  # the newest when the connection was lost

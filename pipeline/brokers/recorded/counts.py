@@ -42,8 +42,19 @@ def write_counts(directory: Path, counts: Counts) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def cut_short(directory: Path) -> list[str]:
-    """Say what recorders that were killed may have missed, each once.
+def unfinished(directory: Path, run: str, began_ns: int) -> Counts | None:
+    """Return what a recorder that died had counted of the run ``run`` that began at ``began_ns``.
+
+    Whoever calls this holds the directory's lock. Raises OSError.
+    """
+    found = [counts for counts in counts_of(directory).values() if counts is not None]
+    of_run = [c for c in found if c["run"] == run and c["recording_ns"] >= began_ns]
+    return max(of_run, key=lambda counts: counts["recording_ns"], default=None)
+
+
+def cut_short(directory: Path, going_on_ns: int) -> list[str]:
+    """Say what recorders that were killed may have missed, each once; the recording of
+    ``going_on_ns`` goes on.
 
     Whoever calls this holds the directory's lock. Raises OSError.
     """
@@ -52,7 +63,7 @@ def cut_short(directory: Path) -> list[str]:
         counts = _read(path)
         if counts is None:
             found.append(f"{path.name} is damaged: what that recorder missed is not known")
-        elif counts["state"] == "recording":
+        elif counts["state"] == "recording" and counts["recording_ns"] != going_on_ns:
             write_counts(directory, {**counts, "state": "cut short"})
             found.append(_meaning(counts))
     return found

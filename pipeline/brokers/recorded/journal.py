@@ -117,6 +117,12 @@ def write_journal(
         write_file(folder / f"{name}.{kind}{SUFFIX}", kind, part, about)
 
 
+def last_part(directory: Path, recording_ns: int) -> int:
+    """Return the number of the last part that the journals have of a recording, 0 = none."""
+    names = directory.glob(f"*/{JOURNAL}/{recording_ns}-*{SUFFIX}")
+    return max((int(path.name.split("-")[1].partition(".")[0]) for path in names), default=0)
+
+
 def _described(rows: Rows, instruments: Sequence[Instrument]) -> dict[str, dict[str, Any]]:
     """Return whose rows there are, by their index, and how many of each."""
     counts = np.bincount(rows["instrument"])

@@ -37,6 +37,10 @@ PING_SECONDS_MAX = 10.0
 RENUMBERED_NS_MIN = 60 * 1_000_000_000
 
 _SUBSCRIBE = 1
+_WORDS = TICK.itemsize // 8
+_EVENT_WORD = 1
+assert TICK.names is not None
+assert TICK.names[:2] == ("seq", "ts_event_ns"), "the words that are looked at"
 _NO_TICKS = np.empty(0, TICK)
 _NOTHING = Received(_NO_TICKS)
 
@@ -53,8 +57,11 @@ class SmartApiSession:
         secrets: Secrets,
         *,
         depth: bool = False,
+        newest: NDArray[np.void] | None = None,
     ) -> None:
-        """With ``depth`` the rows are TICK_WITH_DEPTH."""
+        """With ``depth`` the rows are TICK_WITH_DEPTH. ``newest`` has the newest TICK of each
+        instrument, its ``seq`` the broker's sequence, and is where the session notes them; left
+        out, nobody knows any."""
         assert len(instruments) <= TOKENS_PER_CONNECTION_MAX, "one connection carries no more"
         self.url = self.address = feed.url
         self.headers: tuple[str, ...] = ()
@@ -65,8 +72,9 @@ class SmartApiSession:
         self._row_type = TICK_WITH_DEPTH if depth else TICK
         self._instruments = tuple(instruments)
         self._instrument_of = {instrument_key(row): i for i, row in enumerate(instruments)}
-        self._sequences = [0] * len(instruments)
-        self._newest: list[NDArray[np.void]] = [np.zeros(1, TICK)] * len(instruments)
+        newest = np.zeros(len(instruments), TICK) if newest is None else newest
+        self._newest_bytes = newest.data.cast("B")
+        self._newest_words = self._newest_bytes.cast("Q")  # eight of each, see records.py
 
     def __repr__(self) -> str:
         return f"SmartApiSession({self.url}, mode {self._mode}, {len(self._instruments)} tokens)"
@@ -106,21 +114,25 @@ class SmartApiSession:
             return Received(_NO_TICKS, refused=1, skipped=len(data))
         ticks, instrument, sequence, skipped = decoded
         notice = ""
-        if 0 < sequence <= self._sequences[instrument]:
+        before = self._newest_words[instrument * _WORDS]
+        if 0 < sequence <= before:
             if not self._counts_afresh(ticks, instrument):
                 return Received(_NO_TICKS, duplicates=1, skipped=skipped)
             went_back = (
                 f"{self._instruments[instrument].symbol}: sequence went from "
-                f"{self._sequences[instrument]} back to {sequence}, the server counts afresh"
+                f"{before} back to {sequence}, the server counts afresh"
             )
             notice = self._notices.tell(Said.SEQUENCE, went_back, now_ns)
-        self._newest[instrument] = ticks
-        if sequence:
-            self._sequences[instrument] = sequence
+        self._note(ticks, instrument, sequence or before)
         return Received(ticks, (), 0, 0, skipped, notice)
 
+    def _note(self, ticks: NDArray[np.void], instrument: int, sequence: int) -> None:
+        start = instrument * TICK.itemsize
+        self._newest_bytes[start : start + TICK.itemsize] = ticks.tobytes()[: TICK.itemsize]
+        self._newest_words[instrument * _WORDS] = sequence
+
     def _counts_afresh(self, ticks: NDArray[np.void], instrument: int) -> bool:
-        newest_ns = int(self._newest[instrument]["ts_event_ns"][0])
+        newest_ns = self._newest_words[instrument * _WORDS + _EVENT_WORD]
         return int(ticks["ts_event_ns"][0]) - newest_ns >= RENUMBERED_NS_MIN
 
 

@@ -287,3 +287,15 @@ def test_a_refused_packet_is_not_what_was_known() -> None:
     session.on_binary(ticks_frame(0), NOW_NS)
     session.on_open()
     assert counts(session.on_binary(ticks_frame(100), NOW_NS)) == (0, 1, 0)
+
+
+def test_a_session_goes_on_from_what_another_one_noted() -> None:
+    newest = np.zeros(2, TICK)
+    first, second = (
+        KiteSession(make_feed(), make_instruments(2), SECRETS, newest=newest) for _ in range(2)
+    )
+    first.on_open()
+    first.on_binary(ticks_frame(100, 200), NOW_NS)
+    second.on_open()
+    assert counts(second.on_binary(ticks_frame(100, 200), NOW_NS)) == (0, 2, 0)
+    assert prices(second.on_binary(ticks_frame(100, 201), NOW_NS)) == [201]

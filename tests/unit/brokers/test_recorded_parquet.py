@@ -254,7 +254,7 @@ def test_a_tick_without_the_exchanges_time_has_that_of_receipt(tmp_path: Path) -
 def test_counts_that_are_damaged_are_said(tmp_path: Path) -> None:
     (tmp_path / "recording-7.json").write_text('{"state": "recording"')
     (tmp_path / "recording-8.json").write_text('{"state": "recording"}')
-    said = cut_short(tmp_path)
+    said = cut_short(tmp_path, 0)
     assert [text.split(":")[0] for text in said] == [
         "recording-7.json is damaged",
         "recording-8.json is damaged",

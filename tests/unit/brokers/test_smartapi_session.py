@@ -254,3 +254,18 @@ def test_a_refused_frame_does_not_use_up_its_sequence() -> None:
 def test_the_simulators_login_needs_nothing_secret() -> None:
     session = SmartApiSession(make_feed(), make_instruments(1), SIMULATOR_SECRETS)
     assert session.headers[0] == "Authorization: Bearer simulator-jwt"
+
+
+# Another feed --------------------------------------------------------------------------------
+
+
+def test_a_session_goes_on_from_what_another_one_noted() -> None:
+    newest = np.zeros(2, TICK)
+    first, second = (
+        SmartApiSession(make_feed(), make_instruments(2), SECRETS, newest=newest) for _ in range(2)
+    )
+    first.on_binary(frame(8, instrument=1), NOW_NS)
+    assert newest["seq"].tolist() == [0, 8]
+    assert newest["price_e4"].tolist() == [0, 1_000_000]
+    again = [second.on_binary(frame(n, instrument=i), NOW_NS) for n, i in ((8, 1), (7, 0), (9, 1))]
+    assert [counts(received) for received in again] == [(0, 1, 0), (1, 0, 0), (1, 0, 0)]

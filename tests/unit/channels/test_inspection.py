@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipeline.channels.inspection import inspect
+from pipeline.channels.cell import CellWriter
+from pipeline.channels.inspection import ReaderReport, inspect
 from pipeline.channels.layout import State
-from pipeline.channels.line import FEED, RISK, STRATEGY, TICKS
+from pipeline.channels.line import FEED, RECORDER, RISK, STRATEGY, TICKS
 from pipeline.channels.locks import OwnerLock
 from pipeline.channels.readers import Readers
 from pipeline.channels.ring import RingReader, RingWriter
 from pipeline.channels.rundir import lock_path
 from pipeline.errors import UsageError
-from pipeline.records import TICK
+from pipeline.records import HEARTBEAT, TICK
 from tests.rig import ticks
 
 CAPACITY = 16
@@ -63,6 +65,23 @@ def test_a_reader_shows_how_far_behind_it_is(
     (shown,) = report.readers
     assert (shown.name, shown.cursor, shown.behind, shown.lost) == (RISK, 2, 3, 0)
     reader.close()
+
+
+def test_the_recorder_is_shown_by_what_its_heartbeat_says(
+    directory: Path, readers: Readers, writer: RingWriter
+) -> None:
+    writer.publish(ticks(1, 5))
+    assert inspect(directory).readers == ()
+    beat = np.zeros(1, HEARTBEAT)
+    beat["pid"], beat["last_seq"], beat["lost"], beat["lapped"] = 7, 3, 2, 1
+    cell = CellWriter(directory / f"{RECORDER}.beat", HEARTBEAT)
+    cell.publish(beat)
+    lock = OwnerLock(lock_path(directory, RECORDER))
+    shown = ReaderReport(RECORDER, 7, cursor=3, behind=2, lapped=1, lost=2, waits="awake")
+    assert inspect(directory).readers == (shown,)
+    lock.close()
+    assert inspect(directory).readers == (shown._replace(waits="DEAD"),)
+    cell.close()
 
 
 def test_a_reader_is_awake_while_it_holds_its_lock_and_dead_without_it(

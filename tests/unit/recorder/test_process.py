@@ -67,6 +67,9 @@ class Feeds:
         self._opened.append(FeedLine(self._make(*overrides)))
         return self._opened[-1]
 
+    def publish(self, rows: np.ndarray) -> None:
+        self._opened[-1].ticks.publish(rows)
+
     def end_all(self) -> None:
         while self._opened:
             self._opened.pop().close()
@@ -127,22 +130,21 @@ def test_the_feed_waits_for_no_recorder(make: Make, feeds: Feeds) -> None:
     assert "recorder" not in [slot.name for slot in line._places.values()]
 
 
-def test_killed_twenty_times_it_leaves_a_prefix_without_holes(
+def test_killed_twenty_times_each_goes_on_where_the_one_before_came_to(
     make: Make, feeds: Feeds, processes: Processes, tmp_path: Path
 ) -> None:
     chance = random.Random(20)
     line = feeds.start()
     settings = make("recorder.flush_ticks_max=200", "recorder.flush_seconds_max=0.05")
     published = 0
-    watch = Watch(settings.run_directory)
     for _ in range(20):
-        written = len(list(tmp_path.glob("rec/recording-*.json")))
+        written = recorded_ticks(tmp_path / "rec")
         recorder = processes.fork(lambda: int(process.run(settings)))
         for _ in range(chance.randrange(1, 60)):
             line.ticks.publish(ticks(published + 1, 20))
             published += 20
         if chance.random() < 0.8:  # else perhaps before it has written anything
-            until(lambda: len(list(tmp_path.glob("rec/recording-*.json"))) > written)  # noqa: B023
+            until(lambda: recorded_ticks(tmp_path / "rec") > written)  # noqa: B023
         for _ in range(chance.randrange(1, 200)):
             line.ticks.publish(ticks(published + 1, 5))
             published += 5
@@ -150,22 +152,37 @@ def test_killed_twenty_times_it_leaves_a_prefix_without_holes(
         if (tmp_path / "rec" / FOLDER).exists():
             _assert_without_holes(tmp_path / "rec")
     last = processes.fork(lambda: int(process.run(settings)))
-    until(lambda: counts_are_over(tmp_path / "rec"))
+    until(lambda: recorded_ticks(tmp_path / "rec") == published)
     feeds.end_all()
     assert last.result() == 0
-    _assert_without_holes(tmp_path / "rec")
     assert unsettled_days(tmp_path / "rec") == []
-    states = [json.loads(p.read_text())["state"] for p in tmp_path.glob("rec/recording-*.json")]
-    assert states.count("ended") == 1
-    assert set(states) == {"ended", "cut short"}
-    assert max(seqs_recorded(tmp_path / "rec")) == published
+    assert seqs_recorded(tmp_path / "rec") == list(range(1, published + 1))
+    (found,) = [json.loads(path.read_text()) for path in tmp_path.glob("rec/recording-*.json")]
+    assert found["state"] == "ended"
+    assert found["counted"]["ticks"] == {"published": published, "recorded": published, "lost": 0}
+
+
+def test_what_was_only_on_a_ring_that_is_gone_is_counted_as_lost(
+    make: Make, feeds: Feeds, processes: Processes, tmp_path: Path
+) -> None:
+    settings = make("recorder.flush_ticks_max=100")
+    feeds.start().ticks.publish(ticks(1, 100))
+    recorder = processes.fork(lambda: int(process.run(settings)))
+    until(lambda: recorded_ticks(tmp_path / "rec") == 100)
+    recorder.send(signal.SIGKILL)
+    recorder.wait_for_death()
+    feeds.publish(ticks(101, 50))
+    feeds.end_all()
+    feeds.start().ticks.publish(ticks(151, 10))
+    last = processes.fork(lambda: int(process.run(settings)))
+    watch = Watch(settings.run_directory)
+    until(lambda: int(watch.latest()["recorder"]["last_seq"][0]) == 160)
     watch.close()
-
-
-def counts_are_over(directory: Path) -> bool:
-    """True when no JSON but that of the recorder that lives says that it records."""
-    states = [json.loads(p.read_text())["state"] for p in directory.glob("recording-*.json")]
-    return states.count("recording") <= 1
+    feeds.end_all()
+    assert last.result() == 0
+    assert seqs_recorded(tmp_path / "rec") == [*range(1, 101), *range(151, 161)]
+    found = counts(tmp_path / "rec")["counted"]["ticks"]  # type: ignore[index]
+    assert found == {"published": 160, "recorded": 110, "lost": 50}
 
 
 def _assert_without_holes(directory: Path) -> None:
@@ -193,6 +210,7 @@ def test_the_next_start_says_what_a_killed_one_may_have_missed(
     recorder.wait_for_death()
     line.ticks.publish(ticks(151, 10))
     until(lambda: not lock_is_held(tmp_path / "rec" / LOCK))
+    settings = make("recorder.flush_ticks_max=100", "run.name='another'")
     stop_soon = processes.fork(lambda: stop_when_recorded(tmp_path / "rec", 160, os.getppid()))
     process.run(settings)
     assert stop_soon.result() == 160

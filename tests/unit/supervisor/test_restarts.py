@@ -129,11 +129,18 @@ def test_a_strategy_is_not_started_again() -> None:
 def test_without_its_recorder_a_run_goes_on_and_says_so_at_the_end(
     returncode: int, code: ExitCode
 ) -> None:
-    verdict = on_death("recorder", returncode, restarts_left=1)
+    verdict = on_death("recorder", returncode)
     assert verdict.action is Action.CARRY_ON
     assert not verdict.stop
     assert verdict.exit_code is code
     assert on_hang("recorder").action is Action.CARRY_ON
+
+
+def test_a_recorder_that_was_killed_is_started_again_and_one_that_cannot_write_is_not() -> None:
+    assert on_death("recorder", KILLED, restarts_left=1).action is Action.START_AGAIN
+    cannot_write = int(ExitCode.RECORDING_FAILED)
+    assert on_death("recorder", cannot_write, restarts_left=1) == on_death("recorder", cannot_write)
+    assert on_hang("recorder", restarts_left=1) == on_hang("recorder")
 
 
 def test_a_run_that_only_records_is_not_told_of_positions() -> None:
