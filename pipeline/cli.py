@@ -1,19 +1,21 @@
-"""The command line. The only argument parser; each verb is a few lines that call one room."""
+"""The command line. The only argument parser; each verb is a few lines that call one room.
+
+A verb is named here and imported when it is run: no command waits for what another one needs.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline import __version__, control_verbs, recording_verbs, verbs
+from pipeline import __version__
 from pipeline.errors import TickpipeError
 from pipeline.runtime.exit_codes import ExitCode, exit_code_of
-from pipeline.settings import Mode
-from pipeline.simulator.order_faults import KINDS
-from pipeline.simulator.process import DEFAULT_PORT
-from pipeline.simulator.script import describe_faults
+from pipeline.settings import Mode, default_config
+from pipeline.simulator import DEFAULT_PORT
 
 Verb = Callable[[argparse.Namespace], ExitCode]
 
@@ -21,22 +23,26 @@ _EXIT_CODES = "exit codes:\n" + "\n".join(
     f"  {code.value:>3}  {code.name:<16} {code.meaning}" for code in ExitCode
 )
 
-_FAULTS = """a fault script is TOML, a table for each fault:
+_FAULTS = """
+a fault script is TOML, a table for each fault:
   [[faults]]
   tick = 2000            before this tick is sent; or time = "10:15", of the recording
   kind = "reset"
   symbol = "…"           only for the connections that carry it (all)
   missed = 50            ticks that pass then without being sent (0)
 kinds, and what else each may say:
-""" + describe_faults()
+{kinds}
+
+a fault script of orders has [[order_faults]] with order, from 1, and kind, one of
+  {order_kinds}
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     options = _parser().parse_args(arguments)
-    verb: Verb = options.verb
     try:
-        return verb(options)
+        return _verb(options.verb)(options)
     except TickpipeError as error:
         print(f"error: {error}", file=sys.stderr)
         return exit_code_of(error)
@@ -44,8 +50,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
 
 
+def _verb(name: str) -> Verb:
+    """Return the verb of that name, with its module: "verbs.run"."""
+    module, _, function = name.partition(".")
+    verb: Verb = getattr(importlib.import_module(f"pipeline.{module}"), function)
+    return verb
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help ends with what takes long to gather."""
+
+    more_help: Callable[[], str] = str  # "", for most
+
+    def format_help(self) -> str:
+        return super().format_help() + self.more_help()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tickpipe",
         description="A live-trading tick pipeline: feed, strategy and risk as processes.",
         epilog=_EXIT_CODES,
@@ -60,12 +82,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(
-    table: argparse._SubParsersAction[argparse.ArgumentParser],
+    table: argparse._SubParsersAction[_Parser],
     name: str,
-    verb: Verb,
+    verb: str,
     help: str,
     examples: str,
-) -> argparse.ArgumentParser:
+) -> _Parser:
     parser = table.add_parser(
         name,
         help=help,
@@ -77,11 +99,11 @@ def _add(
     return parser
 
 
-def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_trading_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     demo = _add(
         table,
         "demo",
-        verbs.demo,
+        "verbs.demo",
         "play a generated day through the whole pipeline, with a live display",
         "demo\ndemo --mode poll --seconds 30",
     )
@@ -92,7 +114,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     run = _add(
         table,
         "run",
-        verbs.run,
+        "verbs.run",
         "trade: start feed, strategy and risk, and watch them",
         "run --config configs/paper.toml\nrun --mode poll --set pinning.strategy=[1]\n"
         "run risk --config configs/paper.toml      (one process alone)",
@@ -110,7 +132,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     replay = _add(
         table,
         "replay",
-        verbs.replay,
+        "verbs.replay",
         "play a recorded day through the real processes, in lockstep",
         "replay day.csv --config configs/guide.toml\n"
         "replay day.csv.gz --mode poll --results out\n"
@@ -140,7 +162,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     backtest = _add(
         table,
         "backtest",
-        verbs.backtest,
+        "verbs.backtest",
         "trade a recorded day in this process, with the same strategy and risk code",
         "backtest day.csv --config configs/guide.toml\nbacktest day.csv --set session.gates=true",
     )
@@ -150,7 +172,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     record = _add(
         table,
         "record",
-        verbs.record,
+        "verbs.record",
         "record ticks and gaps to Parquet: the feed and the recorder, nothing that trades",
         "record\nrecord --config my.toml --out recordings\n"
         "run --set recorder.directory=recordings      (beside a run that trades)",
@@ -163,7 +185,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     ticks = _add(
         table,
         "ticks",
-        verbs.ticks,
+        "verbs.ticks",
         "show what is in a tick file or a recording, or write it in another form",
         "ticks recordings/2026-11-23\nticks day.csv.gz --parquet recordings\n"
         "ticks recordings/2026-11-23/ticks/NIFTY25NOVFUT.parquet --csv nifty.csv",
@@ -176,7 +198,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     compare = _add(
         table,
         "compare",
-        verbs.compare,
+        "verbs.compare",
         "measure the modes beside the loops of the guide, and check that the trades are the same",
         "compare\ncompare --quick --json numbers.json\ncompare --out /tmp/here --runs 3",
     )
@@ -190,17 +212,17 @@ def _add_trading_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     ring = _add(
         table,
         "ring",
-        verbs.ring,
+        "verbs.ring",
         "look at the ring of a running pipeline from outside",
         "ring\nring --config configs/paper.toml\nring --set run.name=nifty",
     )
     _config_options(ring)
 
 
-def _add_control_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_control_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     for name, verb, help in (
-        ("halt", control_verbs.halt, "no entries any more; exits go on (a running run)"),
-        ("flatten", control_verbs.flatten, "halt, and close everything now (a running run)"),
+        ("halt", "control_verbs.halt", "no entries any more; exits go on (a running run)"),
+        ("flatten", "control_verbs.flatten", "halt, and close everything now (a running run)"),
     ):
         parser = _add(table, name, verb, help, f'{name}\n{name} --reason "news" --config my.toml')
         parser.add_argument("--reason", default="", help="why, for the ledger")
@@ -208,7 +230,7 @@ def _add_control_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     resume = _add(
         table,
         "resume",
-        control_verbs.resume,
+        "control_verbs.resume",
         "allow entries again; the name of the run has to be typed (a running run)",
         "resume\nresume --unlock default",
     )
@@ -218,22 +240,22 @@ def _add_control_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser
     status = _add(
         table,
         "status",
-        control_verbs.status,
+        "control_verbs.status",
         "show what risk holds and whether it takes entries (a running run)",
         "status\nstatus --config my.toml",
     )
     _config_options(status)
     for name, verb, help in (
-        ("orders", control_verbs.orders, "show every order of the day, from the ledger"),
-        ("positions", control_verbs.positions, "show what is held, from the ledger"),
-        ("trades", control_verbs.trades, "show every exit of the day, from the ledger"),
+        ("orders", "control_verbs.orders", "show every order of the day, from the ledger"),
+        ("positions", "control_verbs.positions", "show what is held, from the ledger"),
+        ("trades", "control_verbs.trades", "show every exit of the day, from the ledger"),
     ):
         parser = _add(table, name, verb, help, f"{name}\n{name} --file results/ledger.sqlite")
         _ledger_options(parser)
     ledger = _add(
         table,
         "ledger",
-        control_verbs.ledger,
+        "control_verbs.ledger",
         "check a ledger: everything is reckoned again from the fills",
         "ledger check\nledger check --file results/ledger.sqlite",
     )
@@ -249,17 +271,17 @@ def _ledger_options(parser: argparse.ArgumentParser) -> None:
     _config_options(parser)
 
 
-def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_simulation_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     simulate = _add(
         table,
         "simulate",
-        verbs.simulate,
+        "verbs.simulate",
         "be an exchange on this machine that plays a tick file in the protocol of feed.broker",
         "simulate day.csv\nsimulate day.csv --speed 100 --port 9000\nsimulate day.csv --speed max\n"
         "simulate day.csv --config configs/kite.example.toml\n"
         "simulate day.csv --speed 60 --faults faults.toml --report report.json",
     )
-    simulate.epilog = f"{simulate.epilog}\n\n{_FAULTS}"
+    simulate.more_help = _fault_kinds
     _tick_file(simulate)
     _config_options(simulate)
     simulate.add_argument(
@@ -278,8 +300,7 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentPar
         "--order-faults",
         type=Path,
         metavar="FILE",
-        help=f"fault script of orders: [[order_faults]] with order, from 1, and kind, one of "
-        f"{', '.join(KINDS)}",
+        help="fault script of orders, see below",
     )
     simulate.add_argument(
         "--report", type=Path, metavar="FILE", help="JSON to write: what was delivered, broken"
@@ -288,7 +309,7 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentPar
     generate = _add(
         table,
         "generate",
-        recording_verbs.generate,
+        "recording_verbs.generate",
         "write a realistic synthetic day of ticks",
         "generate day.csv\ngenerate day.csv.gz --seed 42 --ticks 50000\n"
         "generate day.csv --instruments 20 --date 2026-01-05",
@@ -302,11 +323,18 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[argparse.ArgumentPar
     generate.add_argument("--ticks", type=int, default=30_000, help="ticks per instrument (30000)")
 
 
-def _add_settings_verbs(table: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _fault_kinds() -> str:
+    from pipeline.simulator.order_faults import KINDS
+    from pipeline.simulator.script import describe_faults
+
+    return _FAULTS.format(kinds=describe_faults(), order_kinds=", ".join(KINDS))
+
+
+def _add_settings_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     check = _add(
         table,
         "check-config",
-        verbs.check_config,
+        "verbs.check_config",
         "say every mistake of a configuration, or that there is none",
         "check-config --config configs/paper.toml",
     )
@@ -314,7 +342,7 @@ def _add_settings_verbs(table: argparse._SubParsersAction[argparse.ArgumentParse
     show = _add(
         table,
         "show-config",
-        verbs.show_config,
+        "verbs.show_config",
         "show every setting in force; secrets are masked",
         "show-config\nshow-config --config my.toml --set waiting.mode=poll",
     )
@@ -322,12 +350,12 @@ def _add_settings_verbs(table: argparse._SubParsersAction[argparse.ArgumentParse
     calendar = _add(
         table,
         "calendar",
-        verbs.calendar,
+        "verbs.calendar",
         "show what the exchanges do on a day: hours, holidays, lots, and who says so",
         "calendar\ncalendar 2026-11-24",
     )
     calendar.add_argument("date", nargs="?", metavar="YYYY-MM-DD", help="the day (today)")
-    version = _add(table, "version", verbs.version, "show the version", "version --verbose")
+    version = _add(table, "version", "verbs.version", "show the version", "version --verbose")
     version.add_argument("--verbose", action="store_true", help="and what it runs on")
     version.set_defaults(number=__version__)
 
@@ -336,7 +364,7 @@ def _config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         type=Path,
-        default=verbs.default_config(),
+        default=default_config(),
         metavar="FILE",
         help="configuration (configs/paper.toml)",
     )

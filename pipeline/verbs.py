@@ -1,4 +1,7 @@
-"""What each verb of the command line does: gather settings, call one room, say what came of it."""
+"""What each verb of the command line does: gather settings, call one room, say what came of it.
+
+The simulator is imported where one is started: its web server takes longer than all the rest.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ from rich.table import Table
 
 from pipeline import recording_verbs
 from pipeline.backtest import backtest as run_backtest
+from pipeline.brokers.confirming import CONFIRMATION, order_login, refuse_unconfirmed
 from pipeline.brokers.files import complete_instruments
-from pipeline.brokers.orders import CONFIRMATION, order_login, refuse_unconfirmed
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.brokers.recorded.journal import check_ready
 from pipeline.channels import NATIVE_MISSING, choose
@@ -49,27 +52,12 @@ from pipeline.runtime.logs import ChildLogs, LineHandler, log_only_to
 from pipeline.runtime.stopping import leave_terminal_group
 from pipeline.settings import Settings, load_secrets, load_settings
 from pipeline.simulator.generator import generate_day
-from pipeline.simulator.order_faults import read_order_faults
-from pipeline.simulator.process import DIALECTS
-from pipeline.simulator.process import run as run_simulator
-from pipeline.simulator.script import read_script
 from pipeline.strategy.loading import load_strategy
 from pipeline.supervisor.process import supervise
 
-DEFAULT_CONFIG = Path("configs/paper.toml")
 SIMULATOR_START_SECONDS_MAX = 20.0
 
 console = Console(markup=False, highlight=False)
-
-
-def default_config() -> Path:
-    """Return configs/paper.toml: here, else in the checkout, else where it was installed."""
-    places = [
-        DEFAULT_CONFIG,
-        Path(__file__).resolve().parent.parent / DEFAULT_CONFIG,
-        Path(sys.prefix) / "share/tickpipe" / DEFAULT_CONFIG,
-    ]
-    return next((place for place in places if place.exists()), DEFAULT_CONFIG)
 
 
 # Trading -------------------------------------------------------------------------------------
@@ -127,11 +115,10 @@ def _through_simulator(
 ) -> ExitCode:
     settings = _settings(options, overrides)
     ticks = read_ticks(options.file, settings.instruments)
-    with _simulator(options.file, settings, speed) as port:
-        broker = _simulated(settings)
+    with _simulator(options.file, settings, speed) as url:
         where = [
-            f'feed.broker="{broker}"',
-            f'feed.url="ws://127.0.0.1:{port}{DIALECTS[broker].path}"',
+            f'feed.broker="{_simulated(settings)}"',
+            f'feed.url="{url}"',
             'feed.credentials="simulator"',
         ]
         return _supervise(_settings(options, [*overrides, *where]), ticks)
@@ -293,17 +280,21 @@ def _result_files(settings: Settings) -> set[Path]:
 
 
 def simulate(options: argparse.Namespace) -> ExitCode:
+    from pipeline.simulator import order_faults, process, script
+
     settings = _settings(options)
     log_only_to(LineHandler(sys.stderr), "simulator", settings.run.log_level)
     ticks = read_ticks(options.file, settings.instruments)
-    return run_simulator(
+    return process.run(
         ticks,
         settings.instruments,
         broker=_simulated(settings),
         port=options.port,
         speed=options.speed,
-        faults=read_script(options.faults) if options.faults else None,
-        order_faults=read_order_faults(options.order_faults) if options.order_faults else None,
+        faults=script.read_script(options.faults) if options.faults else None,
+        order_faults=order_faults.read_order_faults(options.order_faults)
+        if options.order_faults
+        else None,
         report=options.report,
     )
 
@@ -314,8 +305,8 @@ def _simulated(settings: Settings) -> str:
 
 
 @contextmanager
-def _simulator(file: Path, settings: Settings, speed: float | None) -> Iterator[int]:
-    """Run a simulator as a child on a free port; yield the port; leave no child behind."""
+def _simulator(file: Path, settings: Settings, speed: float | None) -> Iterator[str]:
+    """Run a simulator as a child on a free port; yield its URL; leave no child behind."""
     ours, theirs = multiprocessing.Pipe(duplex=False)
     child = multiprocessing.get_context("fork").Process(
         target=_simulator_child, args=(file, settings, speed, theirs), name="simulator"
@@ -337,19 +328,22 @@ def _simulator(file: Path, settings: Settings, speed: float | None) -> Iterator[
         child.join()
 
 
-def _simulator_child(file: Path, settings: Settings, speed: float | None, port: Pipe) -> None:
+def _simulator_child(file: Path, settings: Settings, speed: float | None, url: Pipe) -> None:
+    from pipeline.simulator import process
+
     leave_terminal_group()
     log_only_to(LineHandler(sys.stderr), "simulator", "WARNING")
     ticks = read_ticks(file, settings.instruments)
+    broker = _simulated(settings)
 
     def serve() -> ExitCode:
-        return run_simulator(
+        return process.run(
             ticks,
             settings.instruments,
-            broker=_simulated(settings),
+            broker=broker,
             port=0,
             speed=speed,
-            ready=port.send,
+            ready=lambda port: url.send(f"ws://127.0.0.1:{port}{process.DIALECTS[broker].path}"),
             keep=True,
         )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.brokers.orders import CONFIRMATION
+from pipeline.brokers.confirming import CONFIRMATION
 from pipeline.channels.locks import lock_pid
 from pipeline.channels.rundir import lock_path
 from pipeline.runtime.exit_codes import ExitCode

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.channels import choose
-from pipeline.cli import main
+from pipeline.cli import _parser, _verb, main
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
-from tests.system.conftest import GUIDE, Tickpipe, finish
+from tests.system.conftest import GUIDE, ROOT, Tickpipe, finish
 from tests.system.golden import golden_trades, row_of, write_day
 from tests.system.test_stopping import SLOW, Run
 
@@ -139,6 +141,26 @@ def test_every_verb_has_help_with_worked_examples(
     commands = [line.strip() for line in examples if line]
     assert commands
     assert all(command.startswith(f"tickpipe {verb}") for command in commands), commands
+
+
+def test_every_verb_is_a_function_that_is_there() -> None:
+    (table,) = (each for each in _parser()._actions if isinstance(each.choices, dict))
+    verbs = {name: parser.get_default("verb") for name, parser in table.choices.items()}
+    assert set(VERBS.split()) <= set(verbs)
+    for name, verb in verbs.items():
+        assert callable(_verb(verb)), name
+
+
+@pytest.mark.parametrize("verb", ["verbs.run", "control_verbs.status"])
+def test_no_verb_waits_for_what_only_another_one_needs(verb: str) -> None:
+    """A web server and an HTTP client take longer to import than all the rest."""
+    program = f"import sys, pipeline.cli as c; c._verb({verb!r}); print(*sys.modules, sep=chr(10))"
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    imported = set(answer.stdout.split())
+    assert "numpy" in imported
+    assert not imported & {"aiohttp", "httpx", "pyarrow", "pipeline.simulator.process"}
 
 
 def test_a_verb_that_is_none_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
