@@ -14,7 +14,7 @@ from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
 from pipeline.simulator.generator import generate_day
 from tests.system.conftest import GUIDE, Tickpipe
-from tests.system.test_stopping import HERE, HOLD, Run
+from tests.system.running import HERE, HOLD, Run
 
 
 @pytest.fixture

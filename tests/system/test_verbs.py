@@ -14,8 +14,8 @@ from pipeline.cli import _parser, _verb, main
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
 from tests.system.conftest import GUIDE, ROOT, Tickpipe, finish
-from tests.system.golden import golden_trades, row_of, write_day
-from tests.system.test_stopping import SLOW, Run
+from tests.system.golden import golden_trades, row_of, write_day, write_steady_day
+from tests.system.running import STEADY, Run
 
 
 def test_the_demo_generates_a_day_trades_it_and_says_where_the_results_are(
@@ -67,8 +67,8 @@ def test_each_role_can_be_run_alone(tickpipe: Tickpipe) -> None:
 
 
 def test_a_running_ring_can_be_looked_at(tickpipe: Tickpipe) -> None:
-    day = write_day(tickpipe.folder / "day.csv")
-    run = Run(tickpipe, tickpipe.trade("replay", day, *SLOW))
+    day = write_steady_day(tickpipe.folder / "day.csv")
+    run = Run(tickpipe, tickpipe.trade("replay", day, *STEADY))
     tickpipe.wait_for(lambda: run.beat("risk", "ticks") > 0, "the run to trade")
     directory = f'channels.directory="{tickpipe.run_directory}"'
     code, output = finish(tickpipe.start("ring", "--config", GUIDE, "--set", directory))
