@@ -42,7 +42,7 @@ def test_a_wrong_configuration_is_refused_before_anything_starts(
 ) -> None:
     config = tickpipe.folder / "wrong.toml"
     config.write_text(GUIDE.read_text().replace(*change))
-    code, output = finish(tickpipe.start(verb, "--config", config))
+    code, output = tickpipe.tell(verb, "--config", config)
     assert code == ExitCode.BAD_SETTINGS, output
     assert told in output
     assert explained(output)
@@ -65,12 +65,12 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("what", BAD_FILES)
-@pytest.mark.parametrize("verb", ["backtest", "replay", "simulate"])
+@pytest.mark.parametrize("verb", ["backtest", "replay"])
 def test_a_bad_tick_file_is_refused_with_its_line(tickpipe: Tickpipe, what: str, verb: str) -> None:
     write, told = BAD_FILES[what]
     path = tickpipe.folder / "day.csv"
     write(path)
-    code, output = finish(tickpipe.start(verb, path, "--config", GUIDE))
+    code, output = tickpipe.tell(verb, path, "--config", GUIDE)
     assert code == ExitCode.BAD_TICK_FILE, output
     assert told in output
     assert explained(output)
@@ -236,6 +236,6 @@ def test_what_a_crash_left_is_cleared_and_told(
 
 
 def test_the_default_configuration_is_found_from_any_folder(tickpipe: Tickpipe) -> None:
-    code, output = finish(tickpipe.start("check-config"))
+    code, output = tickpipe.tell("check-config")
     assert code == ExitCode.OK, output
     assert str(ROOT / "configs" / "paper.toml") in output.replace("\n", "")

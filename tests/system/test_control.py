@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.runtime.exit_codes import ExitCode
-from tests.system.conftest import GUIDE, Tickpipe, finish
+from tests.system.conftest import GUIDE, Tickpipe
 from tests.system.golden import write_steady_day
 from tests.system.running import BUYS_ONCE, HOLD, STEADY, Run
 
@@ -27,12 +27,10 @@ class Controlled(Run):
 
     def ask(self, verb: str, *arguments: object) -> tuple[int, str]:
         directory = f'channels.directory="{self.tickpipe.run_directory}"'
-        return finish(
-            self.tickpipe.start(
-                verb, *arguments, "--config", GUIDE, "--set", directory,
-                "--set", f'run.name="{NAME}"',
-            )
-        )  # fmt: skip
+        name = f'run.name="{NAME}"'
+        return self.tickpipe.tell(
+            verb, *arguments, "--config", GUIDE, "--set", directory, "--set", name
+        )
 
 
 @pytest.fixture
@@ -115,6 +113,6 @@ def test_without_a_run_the_message_says_whom_nobody_answered(
     tickpipe: Tickpipe, verb: str, tmp_path: Path
 ) -> None:
     directory = f'channels.directory="{tmp_path / "nowhere"}"'
-    code, output = finish(tickpipe.start(verb, "--config", GUIDE, "--set", directory))
+    code, output = tickpipe.tell(verb, "--config", GUIDE, "--set", directory)
     assert code == ExitCode.CONTROL_REFUSED
     assert "rule: a running risk process listens there" in output

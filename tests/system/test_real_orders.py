@@ -19,7 +19,7 @@ from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
 from pipeline.simulator.generator import generate_day
 from tests.system.conftest import GUIDE, Tickpipe, finish, for_kite
-from tests.system.ordering import UPDATES, report
+from tests.system.ordering import report, trading_at
 from tests.system.simulating import Simulator, Simulators
 
 pytestmark = pytest.mark.system
@@ -47,27 +47,14 @@ def start(simulators: Simulators, broker: str, config: Path) -> Start:
 
     def with_faults(faults: dict[int, str]) -> tuple[Simulator, list[str]]:
         ticks = generate_day(
-            seed=3, date=date(2026, 1, 5), ticks_per_instrument=3_000, end="09:30", lot_size=75
+            seed=3, date=date(2026, 1, 5), ticks_per_instrument=2_500, end="09:25", lot_size=75
         )
         instruments = load_settings(config).instruments
         simulator = simulators(instruments)(
             ticks, broker=broker, speed=100.0, keep=True, order_faults=faults
         )
-        changes = {
-            "feed.broker": broker,
-            "feed.url": simulator.url,
-            "feed.credentials": "simulator",
-            "feed.mode": "full",
-            "risk.signal_ttl_ms": 5_000,
-            "orders.gateway": broker,
-            "orders.url": f"http://127.0.0.1:{simulator.port}",
-            "orders.updates_url": f"ws://127.0.0.1:{simulator.port}{UPDATES[broker]}",
-            "orders.credentials": "simulator",
-            "orders.answer_timeout_seconds": 0.5,
-            "orders.poll_seconds": 0.2,
-        }
-        sets = [part for name, value in changes.items() for part in ("--set", f"{name}={value}")]
-        return simulator, ["--config", str(config), "--mode", "callback", *sets]
+        chosen = trading_at(simulator, broker)
+        return simulator, ["--config", str(config), "--mode", "callback", *chosen]
 
     return with_faults
 

@@ -17,7 +17,7 @@ from pipeline.simulator.generator import generate_day
 from pipeline.simulator.order_faults import random_faults
 from tests.system.conftest import GUIDE, Tickpipe, for_kite
 from tests.system.golden import write_steady_day
-from tests.system.ordering import UPDATES, report
+from tests.system.ordering import report, trading_at
 from tests.system.running import BUYS_ONCE, HOLD, STEADY_SPEED, Run
 from tests.system.simulating import Simulator, Simulators
 
@@ -156,27 +156,17 @@ def test_kills_of_risk_at_a_broker_that_misbehaves_leave_its_book_equal_to_the_l
     simulator = simulators(load_settings(config).instruments)(
         ticks, broker=broker, speed=40.0, keep=True, order_faults=random_faults(11, 200, share=0.3)
     )
-    changes = {
-        "feed.broker": broker,
-        "feed.url": simulator.url,
-        "feed.credentials": "simulator",
-        "feed.mode": "full",
-        "risk.signal_ttl_ms": 5_000,
-        "orders.gateway": broker,
-        "orders.url": f"http://127.0.0.1:{simulator.port}",
-        "orders.updates_url": f"ws://127.0.0.1:{simulator.port}{UPDATES[broker]}",
-        "orders.credentials": "simulator",
-        "orders.answer_timeout_seconds": 0.5,
-        "orders.poll_seconds": 0.2,
+    quick = {
         "recovery.ask_seconds": 0.1,
         "recovery.lost_seconds_min": 2,
     }
-    sets = [part for name, value in changes.items() for part in ("--set", f"{name}={value}")]
-    run = Run(tickpipe, tickpipe.trade("run", "--config", config, *sets))
+    chosen = trading_at(simulator, broker, **quick)
+    run = Run(tickpipe, tickpipe.trade("run", "--config", config, *chosen))
     for orders in (1, 3, 5):
         run.wait_for("risk", "orders", orders)
         run.kill_and_wait_for_another("risk")
-    code, output = run.finish()
+    run.wait_for("risk", "orders", 7)
+    code, output = run.stop()
     assert code == ExitCode.OK, output
     assert output.count("risk died: killed by SIGKILL. Starting another one") == 3
     found = report(simulator.port)

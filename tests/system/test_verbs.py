@@ -31,9 +31,7 @@ def test_the_demo_generates_a_day_trades_it_and_says_where_the_results_are(
 
 def test_the_same_seed_generates_the_same_file(tickpipe: Tickpipe) -> None:
     for name in ("one.csv", "two.csv"):
-        code, output = finish(
-            tickpipe.start("generate", name, "--ticks", 500, "--date", "2026-01-05")
-        )
+        code, output = tickpipe.tell("generate", name, "--ticks", 500, "--date", "2026-01-05")
         assert code == ExitCode.OK, output
     one, two = ((tickpipe.folder / name).read_bytes() for name in ("one.csv", "two.csv"))
     assert one == two
@@ -42,9 +40,7 @@ def test_the_same_seed_generates_the_same_file(tickpipe: Tickpipe) -> None:
 
 
 def test_a_generated_file_of_many_instruments_names_them(tickpipe: Tickpipe) -> None:
-    code, output = finish(
-        tickpipe.start("generate", "many.csv.gz", "--instruments", 3, "--ticks", 50)
-    )
+    code, output = tickpipe.tell("generate", "many.csv.gz", "--instruments", 3, "--ticks", 50)
     assert code == ExitCode.OK, output
     first = load_settings(GUIDE).instruments[0]
     names = [first.model_copy(update={"symbol": f"SYM-{n}"}) for n in (1, 2, 3)]
@@ -71,7 +67,7 @@ def test_a_running_ring_can_be_looked_at(tickpipe: Tickpipe) -> None:
     run = Run(tickpipe, tickpipe.trade("replay", day, *STEADY))
     tickpipe.wait_for(lambda: run.beat("risk", "ticks") > 0, "the run to trade")
     directory = f'channels.directory="{tickpipe.run_directory}"'
-    code, output = finish(tickpipe.start("ring", "--config", GUIDE, "--set", directory))
+    code, output = tickpipe.tell("ring", "--config", GUIDE, "--set", directory)
     assert code == ExitCode.OK, output
     assert f"open, capacity 65,536, epoch 1, writer pid {run.beat('feed', 'pid')}," in output
     for role in ("strategy", "risk"):
@@ -81,7 +77,7 @@ def test_a_running_ring_can_be_looked_at(tickpipe: Tickpipe) -> None:
 
 def test_a_ring_that_is_not_there_is_told(tickpipe: Tickpipe) -> None:
     directory = f'channels.directory="{tickpipe.run_directory}"'
-    code, output = finish(tickpipe.start("ring", "--config", GUIDE, "--set", directory))
+    code, output = tickpipe.tell("ring", "--config", GUIDE, "--set", directory)
     assert code == ExitCode.USAGE, output
     assert "no ring in" in output
 
@@ -90,7 +86,7 @@ def test_show_config_shows_every_setting_and_no_secret(
     tickpipe: Tickpipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TICKPIPE_JWT", "very-secret")
-    code, output = finish(tickpipe.start("show-config", "--set", "strategy.fast_ema=9"))
+    code, output = tickpipe.tell("show-config", "--set", "strategy.fast_ema=9")
     assert code == ExitCode.OK, output
     assert "strategy.fast_ema = 9" in output
     assert "very-secret" not in output
@@ -110,7 +106,7 @@ def test_what_the_instrument_dump_fills_in_is_shown(tickpipe: Tickpipe, verb: st
     config = tickpipe.folder / "my.toml"
     config.write_text(head + row + "[session]" + rest.partition("[session]")[2])
     chosen = ("--config", config, "--set", f'feed.instruments_file="{dump}"')
-    code, output = finish(tickpipe.start(verb, *chosen))
+    code, output = tickpipe.tell(verb, *chosen)
     assert code == ExitCode.OK, output
     taken = "token 15094530, lot_size 65, tick_size 0.05, kind option, underlying NIFTY"
     assert f"note: NIFTYCE: {taken} (from {dump})" in output
