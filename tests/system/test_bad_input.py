@@ -175,7 +175,9 @@ def test_the_simulator_gone_in_mid_day_costs_no_trade_and_no_restart(
     run.wait_until_open()
     os.kill(tickpipe.started[0].pid, signal.SIGKILL)
     tickpipe.wait_for(lambda: run.beat("risk", "trades") > 0, "the position to be closed")
-    simulator("--port", port)  # from the day's start: what comes was there already
+    simulator(
+        "--port", port, "--speed", STEADY_SPEED
+    )  # from the day's start: what comes was there already
     tickpipe.wait_for(lambda: run.beat("feed", "duplicates") > 0, "ticks to come again")
     code, output = run.stop()
     assert code == ExitCode.OK, output
