@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _verb(name: str) -> Verb:
-    """Return the verb of that name, with its module: "verbs.run"."""
+    """Return the verb of that name, with its module: "trading.run"."""
     module, _, function = name.partition(".")
-    verb: Verb = getattr(importlib.import_module(f"pipeline.{module}"), function)
+    verb: Verb = getattr(importlib.import_module(f"pipeline.verbs.{module}"), function)
     return verb
 
 
@@ -103,7 +103,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     demo = _add(
         table,
         "demo",
-        "verbs.demo",
+        "trading.demo",
         "play a generated day through the whole pipeline, with a live display",
         "demo\ndemo --mode poll --seconds 30",
     )
@@ -114,7 +114,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     run = _add(
         table,
         "run",
-        "verbs.run",
+        "trading.run",
         "trade: start feed, strategy and risk, and watch them",
         "run --config configs/paper.toml\nrun --mode poll --set pinning.strategy=[1]\n"
         "run risk --config configs/paper.toml      (one process alone)",
@@ -132,7 +132,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     replay = _add(
         table,
         "replay",
-        "verbs.replay",
+        "trading.replay",
         "play a recorded day through the real processes, in lockstep",
         "replay day.csv --config configs/guide.toml\n"
         "replay day.csv.gz --mode poll --results out\n"
@@ -162,7 +162,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     backtest = _add(
         table,
         "backtest",
-        "verbs.backtest",
+        "trading.backtest",
         "trade a recorded day in this process, with the same strategy and risk code",
         "backtest day.csv --config configs/guide.toml\nbacktest day.csv --set session.gates=true",
     )
@@ -172,7 +172,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     record = _add(
         table,
         "record",
-        "verbs.record",
+        "trading.record",
         "record ticks and gaps to Parquet: the feed and the recorder, nothing that trades",
         "record\nrecord --config my.toml --out recordings\n"
         "run --set recorder.directory=recordings      (beside a run that trades)",
@@ -185,7 +185,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     ticks = _add(
         table,
         "ticks",
-        "verbs.ticks",
+        "recordings.ticks",
         "show what is in a tick file or a recording, or write it in another form",
         "ticks recordings/2026-11-23\nticks day.csv.gz --parquet recordings\n"
         "ticks recordings/2026-11-23/ticks/NIFTY25NOVFUT.parquet --csv nifty.csv",
@@ -198,7 +198,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     compare = _add(
         table,
         "compare",
-        "verbs.compare",
+        "information.compare",
         "measure the modes beside the loops of the guide, and check that the trades are the same",
         "compare\ncompare --quick --json numbers.json\ncompare --out /tmp/here --runs 3",
     )
@@ -212,7 +212,7 @@ def _add_trading_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     ring = _add(
         table,
         "ring",
-        "verbs.ring",
+        "control.ring",
         "look at the ring of a running pipeline from outside",
         "ring\nring --config configs/paper.toml\nring --set run.name=nifty",
     )
@@ -221,8 +221,8 @@ def _add_trading_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
 
 def _add_control_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     for name, verb, help in (
-        ("halt", "control_verbs.halt", "no entries any more; exits go on (a running run)"),
-        ("flatten", "control_verbs.flatten", "halt, and close everything now (a running run)"),
+        ("halt", "control.halt", "no entries any more; exits go on (a running run)"),
+        ("flatten", "control.flatten", "halt, and close everything now (a running run)"),
     ):
         parser = _add(table, name, verb, help, f'{name}\n{name} --reason "news" --config my.toml')
         parser.add_argument("--reason", default="", help="why, for the ledger")
@@ -230,7 +230,7 @@ def _add_control_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     resume = _add(
         table,
         "resume",
-        "control_verbs.resume",
+        "control.resume",
         "allow entries again; the name of the run has to be typed (a running run)",
         "resume\nresume --unlock default",
     )
@@ -240,22 +240,22 @@ def _add_control_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     status = _add(
         table,
         "status",
-        "control_verbs.status",
+        "control.status",
         "show what risk holds and whether it takes entries (a running run)",
         "status\nstatus --config my.toml",
     )
     _config_options(status)
     for name, verb, help in (
-        ("orders", "control_verbs.orders", "show every order of the day, from the ledger"),
-        ("positions", "control_verbs.positions", "show what is held, from the ledger"),
-        ("trades", "control_verbs.trades", "show every exit of the day, from the ledger"),
+        ("orders", "control.orders", "show every order of the day, from the ledger"),
+        ("positions", "control.positions", "show what is held, from the ledger"),
+        ("trades", "control.trades", "show every exit of the day, from the ledger"),
     ):
         parser = _add(table, name, verb, help, f"{name}\n{name} --file results/ledger.sqlite")
         _ledger_options(parser)
     ledger = _add(
         table,
         "ledger",
-        "control_verbs.ledger",
+        "control.ledger",
         "check a ledger: everything is reckoned again from the fills",
         "ledger check\nledger check --file results/ledger.sqlite",
     )
@@ -275,7 +275,7 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     simulate = _add(
         table,
         "simulate",
-        "verbs.simulate",
+        "simulation.simulate",
         "be an exchange on this machine that plays a tick file in the protocol of feed.broker",
         "simulate day.csv\nsimulate day.csv --speed 100 --port 9000\nsimulate day.csv --speed max\n"
         "simulate day.csv --config configs/kite.example.toml\n"
@@ -309,7 +309,7 @@ def _add_simulation_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     generate = _add(
         table,
         "generate",
-        "recording_verbs.generate",
+        "simulation.generate",
         "write a realistic synthetic day of ticks",
         "generate day.csv\ngenerate day.csv.gz --seed 42 --ticks 50000\n"
         "generate day.csv --instruments 20 --date 2026-01-05",
@@ -334,7 +334,7 @@ def _add_settings_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     check = _add(
         table,
         "check-config",
-        "verbs.check_config",
+        "settings.check_config",
         "say every mistake of a configuration, or that there is none",
         "check-config --config configs/paper.toml",
     )
@@ -342,7 +342,7 @@ def _add_settings_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     show = _add(
         table,
         "show-config",
-        "verbs.show_config",
+        "settings.show_config",
         "show every setting in force; secrets are masked",
         "show-config\nshow-config --config my.toml --set waiting.mode=poll",
     )
@@ -350,12 +350,12 @@ def _add_settings_verbs(table: argparse._SubParsersAction[_Parser]) -> None:
     calendar = _add(
         table,
         "calendar",
-        "verbs.calendar",
+        "information.calendar",
         "show what the exchanges do on a day: hours, holidays, lots, and who says so",
         "calendar\ncalendar 2026-11-24",
     )
     calendar.add_argument("date", nargs="?", metavar="YYYY-MM-DD", help="the day (today)")
-    version = _add(table, "version", "verbs.version", "show the version", "version --verbose")
+    version = _add(table, "version", "information.version", "show the version", "version --verbose")
     version.add_argument("--verbose", action="store_true", help="and what it runs on")
     version.set_defaults(number=__version__)
 

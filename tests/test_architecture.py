@@ -26,9 +26,7 @@ TOP = frozenset(
         "__main__",
         "backtest",
         "cli",
-        "control_verbs",
         "display",
-        "recording_verbs",
         "testing",
         "trader",
         "verbs",
@@ -55,20 +53,17 @@ ROOMS = frozenset().union(*FLOORS, BESIDE_THE_FLOORS)
 SHELLS = frozenset(
     {"process", "connection", "orders", "ledger", "files", "report", "topology", "display"}
 )
-SHELL_ROOMS = frozenset({"channels", "runtime", "simulator"})
+SHELL_ROOMS = frozenset({"channels", "runtime", "simulator", "verbs"})
 SHELL_FILES = frozenset(
     f"pipeline/{name}.py"
     for name in (
         "__main__",
         "cli",
-        "verbs",
         "backtest",
         "brokers/recorded/counts",
         "brokers/recorded/journal",
         "brokers/recorded/parquet",
         "brokers/recorded/recording",
-        "recording_verbs",
-        "control_verbs",
         "testing",
         "feed/connecting",
         "feed/connections",
@@ -98,6 +93,7 @@ CATCHES_EVERYTHING = {
     "pipeline/strategy/session.py::StrategySession._decide": "user's code: a failure is counted",
     "pipeline/strategy/session.py::_failure_of": "user's code: the same count",
     "pipeline/strategy/loading.py::_users_code": "user's code: becomes a StrategyLoadError",
+    "pipeline/brokers/orders.py::BrokerGateway._guarded": "a thread: raised again in take()",
     "pipeline/feed/connecting.py::Attempt._run": "a thread: raised again where it is asked for",
     "pipeline/trader/broker.py::BrokerAdapter._push": "user's code: told, and the ticks go on",
     "pipeline/trader/screen.py::Screen._work": "user's code: told, and the run goes on",

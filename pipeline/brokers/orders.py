@@ -96,7 +96,7 @@ class BrokerGateway:
         self._wake = wake
         self._is_exit = is_exit
         self._heard: deque[OrderUpdate | BrokerBook] = deque()
-        self._failed: BaseException | None = None
+        self._failed: Exception | None = None
         self._stopped = threading.Event()
         # Guarded by the condition: what waits, what is under way, and what is known of orders.
         self._changed = threading.Condition()
@@ -195,7 +195,7 @@ class BrokerGateway:
 
     def take(self) -> Sequence[OrderUpdate | BrokerBook]:
         if self._failed is not None:
-            raise TickpipeError(f"the order gateway broke down: {self._failed!r}")
+            raise TickpipeError(f"the order gateway broke down: {self._failed!r}") from self._failed
         heard: list[OrderUpdate | BrokerBook] = []
         while self._heard:
             heard.append(self._heard.popleft())
@@ -220,10 +220,9 @@ class BrokerGateway:
     def _guarded(self, job: Callable[[], None]) -> None:
         try:
             job()
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - a thread: take() raises it
             self._failed = error
             self._wake()
-            raise
 
     def _hear(self, *news: OrderUpdate | BrokerBook) -> None:
         self._heard.extend(news)

@@ -19,6 +19,7 @@ from pipeline.errors import AlreadyRunning, ChannelError, SettingsError, explain
 
 RUN_LOCK = "run.lock"
 ATTACH_SECONDS_MAX = 20.0
+RESTART_SECONDS_MAX = 5.0  # in which a process that died is started again, if it is at all
 _OURS = re.compile(r"\.?[a-z]+\.(lock|ctl|ring|queue|cell|beat|sock)(\.[0-9]+)?")  # last: temporary
 
 
@@ -123,10 +124,16 @@ def open_readers(
 def wait_for_owner(directory: Path, file_name: str, role: str) -> Path:
     """Wait until the living process of ``role`` has created ``file_name``; return its path.
 
-    A file that a dead process left is not it: the lock must be held, and by its creator.
+    A file that a dead process left is not it: the lock must be held, and by its creator. Raises
+    ChannelError when nobody does, soon where the process came and died.
     """
-    path = directory / file_name
-    wait_for(lambda: owner_created(path, role), f"{role} to create {path}")
+    path, lock = directory / file_name, lock_path(directory, role)
+    left_by = 0 if lock_is_held(lock) else lock_pid(lock)  # by a run before
+    wait_for(
+        lambda: owner_created(path, role),
+        f"{role} to create {path}",
+        lost=lambda: lock_pid(lock) not in (0, left_by) and not lock_is_held(lock),
+    )
     return path
 
 
@@ -139,14 +146,20 @@ def owner_created(path: Path, role: str) -> bool:
     return int(header["pid"]) == lock_pid(lock)
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Wait at start-up for another process. Raises ChannelError when it does not come."""
-    deadline = time.monotonic() + ATTACH_SECONDS_MAX
+def wait_for(
+    condition: Callable[[], bool], what: str, lost: Callable[[], bool] = lambda: False
+) -> None:
+    """Wait at start-up for another process. Raises ChannelError when it does not come, or has
+    been ``lost`` for as long as another one would need to start."""
+    began = alive = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if not lost():
+            alive = now
+        if now - began > ATTACH_SECONDS_MAX or now - alive > RESTART_SECONDS_MAX:
             raise ChannelError(
                 explain(
-                    f"waited {ATTACH_SECONDS_MAX:.0f} s for {what}",
+                    f"waited {now - began:.0f} s for {what}",
                     rule="feed, strategy and risk of a run are started together",
                     cure="start them with `tickpipe run`, or see why the missing one stopped",
                 )

@@ -17,7 +17,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.errors import UserError, explain
+from pipeline.errors import SettingsError, UserError, explain
 from pipeline.records import IST, PRICE_SCALE
 from pipeline.results.statistics import Figure, money
 from pipeline.results.trades import Trade
@@ -29,6 +29,25 @@ _MINUTE_NS = 60 * 1_000_000_000
 def results_files(folder: Path) -> set[Path]:
     """Return the results files that are in ``folder``."""
     return set(folder.glob("forward_test_results_*.csv"))
+
+
+def prepare_directory(directory: Path) -> None:
+    """Make ``directory`` for results and ledger. Raises SettingsError where neither can be
+    written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        writable = os.access(directory, os.W_OK | os.X_OK)
+        reason = "" if writable else "Permission denied"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise SettingsError(
+            explain(
+                f"{directory}: {reason}",
+                rule="ledger and results are written into run.results_dir",
+                cure="name a writable directory with --results or run.results_dir",
+            )
+        )
 
 
 def time_text(epoch_ns: int) -> str:

@@ -79,7 +79,6 @@ class Control:
             }
         self._session.resume(self._note("resume", message))
         self._desk.accept_differences()
-        self._desk.write_now()
         still = self._session.halted
         return {"text": f"resumed, but there are no entries yet: {still}" if still else "resumed"}
 

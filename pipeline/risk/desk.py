@@ -21,13 +21,22 @@ from numpy.typing import NDArray
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderState, OrderUpdate
 from pipeline.records import SignalRow
-from pipeline.risk.history import Change, Mark
+from pipeline.risk.history import Change, Event, Mark
 from pipeline.risk.in_flight import Flight
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.limits import Refusal
 from pipeline.risk.numbering import is_exit_id
 from pipeline.risk.reconciliation import Findings, Reconciliation
-from pipeline.risk.resting import again, overdue, resting_exits
+from pipeline.risk.resting import (
+    AGAIN,
+    again,
+    cancelling,
+    overdue,
+    overdue_without_ticks,
+    resting_exits,
+    to_order_again,
+)
+from pipeline.risk.restoring import marks_of
 from pipeline.risk.rows import EVENT, SEQ, TickRow, tick_rows
 from pipeline.risk.session import Heard, RiskSession
 
@@ -35,10 +44,12 @@ _TICK_SEQ = SignalRow._fields.index("tick_seq")
 _TOLD = frozenset({OrderState.UNKNOWN, OrderState.REJECTED, OrderState.NEVER_ARRIVED})
 
 RECONCILE, LEDGER = "reconcile", "ledger"  # obstacles
+NO_BOOK_YET = "the broker's book has not come yet"  # so it is at every start: not told
 OBSTACLE = "obstacle"  # an event: what keeps entries out, or that it is over
 ORDER = "order"  # an event: what is unusual about an order
 OUTSIDE = "outside"  # an event: what is in the account and not ours
 
+BATCH_MIN = 64  # ticks from which on one look at all of them is quicker than a look at each
 MARK_INTERVAL_NS = 1_000_000_000  # how much of an extreme a crash may forget
 
 Tell = Callable[[str, str], None]  # kind and text of an event
@@ -65,7 +76,7 @@ class Desk:
         self.session = session
         self._ledger = ledger
         self._gateway = gateway
-        self._tell = tell or (lambda kind, text: ledger.event(kind, text, 0))
+        self._tell = tell or (lambda kind, text: ledger.put(Event(kind, text, 0)))
         self._clock = clock
         self._held: deque[tuple[object, ...]] = deque()
         self._marked: list[Mark] = []
@@ -75,7 +86,7 @@ class Desk:
         self._doubtful = False
         self._asked_ns: int | None = None
         self._rest_ns = session.rest_ns
-        self._again: dict[str, str] = {}  # exits being cancelled, and the reason to order again
+        self._again: dict[str, str] = {}  # exits being cancelled, the reason to order them again
 
     @property
     def held_count(self) -> int:
@@ -91,10 +102,20 @@ class Desk:
         """
         if len(signals):
             self.on_signals(signals, now_ns)
-        if not self._held and self.session.is_flat:
-            ticks = _newest_of_each(ticks)
-        for row in tick_rows(ticks):
-            self.on_tick(row, now_ns)
+        quiet = self._quiet(ticks)
+        for rows in (_newest_of_each(ticks[:quiet]), ticks[quiet:]):
+            for row in tick_rows(rows):
+                self.on_tick(row, now_ns)
+
+    def _quiet(self, ticks: NDArray[np.void]) -> int:
+        """Return of how many ticks, from the first on, only the last of each instrument counts."""
+        if self._held:
+            return 0
+        if self.session.is_flat:
+            return len(ticks)
+        if len(ticks) < BATCH_MIN or (self._rest_ns and self.session.awaits_fills):
+            return 0
+        return self.session.quiet(ticks)
 
     def on_signals(self, signals: NDArray[np.void], now_ns: int) -> None:
         """Handle SIGNAL rows of ticks that were handled; hold the others for their ticks."""
@@ -113,7 +134,7 @@ class Desk:
             self._act(row[SEQ], now_ns)
         if self._rest_ns and self.session.awaits_fills:
             self.session.take_price(row)
-            self._give_up_resting(row[EVENT])
+            self._give_up(overdue(self.session.flights.live, row[EVENT], self._rest_ns))
         orders = self.session.on_tick(row)
         if orders:
             self._execute(orders)
@@ -126,44 +147,61 @@ class Desk:
         """
         self.cancel_entries()
         if now_ns is None:
-            for flight in resting_exits(self.session.flights.live):
-                self._cancel_exit(flight, self.session.newest_event_ns, reason)
+            resting = resting_exits(self.session.flights.live)
+            self._cancel_exits([(flight, reason) for flight in resting])
             self.hear()
         self._execute(self.session.flatten(reason, now_ns=now_ns))
 
     def cancel_entries(self) -> None:
-        """Ask the broker to cancel what would open more, and write why."""
+        """Ask the broker to cancel what would open more."""
         for flight in self.session.flights.live:
             if flight.enters:
                 self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
         self.hear()
-        self.write_now()
 
-    def _give_up_resting(self, now_ns: int) -> None:
-        """Cancel the limit exits that rest for too long."""
-        flights = overdue(self.session.flights.live, now_ns, self._rest_ns)
+    def give_up_resting(self, now_ns: int) -> None:
+        """Cancel the limit exits that rest for too long by CLOCK_MONOTONIC; not in lockstep."""
+        session = self.session
+        if self._rest_ns and session.awaits_fills:
+            prices_e4 = [session.last_price_e4(at) for at in range(len(session.instruments))]
+            live = session.flights.live
+            self._give_up(overdue_without_ticks(live, now_ns, self._rest_ns, prices_e4))
+
+    def _give_up(self, flights: Sequence[Flight]) -> None:
+        """Cancel limit exits that rest for too long."""
+        if not flights:
+            return
         for flight in flights:
-            order = flight.order
-            self._tell(ORDER, f"{order.order_id} rests at its limit: it is cancelled")
-            known = self._again[order.order_id] if order.order_id in self._again else ""
-            self._cancel_exit(flight, now_ns, known or again(order.reason))
-        if flights:
-            self.hear()
+            self._tell(ORDER, f"{flight.order.order_id} rests at its limit: it is cancelled")
+        self._cancel_exits([(flight, again(flight.order.reason)) for flight in flights])
+        self.hear()
 
-    def _cancel_exit(self, flight: Flight, now_ns: int, reason: str) -> None:
-        """Ask to cancel an exit; with a reason what is left of it is then ordered again."""
-        flight.cancel_ns = now_ns
-        if reason:
-            self._again[flight.order.order_id] = reason
-        self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
+    def _cancel_exits(self, exits: Sequence[tuple[Flight, str]]) -> None:
+        """Ask to cancel exits. Then what is left of each is ordered again with the reason beside
+        it, or with the one it was cancelled with before; "" = the rules decide."""
+        for flight, reason in exits:
+            order_id = flight.order.order_id
+            known = self._again[order_id] if order_id in self._again else ""
+            self._again[order_id] = reason or known
+            if reason and reason != known:
+                self._ledger.put(Event(AGAIN, cancelling(order_id, reason), 0))
+        if exits:
+            self._commit()
+        for flight, _ in exits:
+            flight.cancel_ns = self.session.newest_event_ns
+            flight.cancel_sent_ns = self._clock()
+            self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
 
     def _order_again(self) -> None:
-        """Order again what was cancelled, now that the end of it is known."""
+        """Have what was cancelled decided again, now that the end of it is known."""
         live = {flight.order.order_id for flight in self.session.flights.live}
-        for order_id in [order_id for order_id in self._again if order_id not in live]:
-            reason, flight = self._again.pop(order_id), self.session.flights.known(order_id)
+        ended = {order_id: why for order_id, why in self._again.items() if order_id not in live}
+        for order_id in ended:
+            del self._again[order_id]
+        for order_id, reason in ended.items():
+            flight = self.session.flights.known(order_id)
             if flight is not None:
-                self._execute(self.session.flatten(reason, only=flight.order.instrument))
+                self._execute(self.session.exits_again(flight.order, reason))
 
     def _is_due(self, seq: int) -> bool:
         tick_seq = self._held[0][_TICK_SEQ]
@@ -264,7 +302,9 @@ class Desk:
     def start(self, now_ns: int) -> None:
         """Refuse entries until the broker's book agrees with what was restored, and ask for it."""
         self._reconciliation.restore(self._ledger.outside())
-        self.session.obstacles[RECONCILE] = "the broker's book has not come yet"
+        if any(event.kind == AGAIN for event in self._ledger.events()):
+            self._again = to_order_again(self._ledger.history())
+        self.session.obstacles[RECONCILE] = NO_BOOK_YET
         self.look(now_ns)
 
     def _on_book(self, book: BrokerBook) -> None:
@@ -295,7 +335,7 @@ class Desk:
         if self._book is not None:
             for outside in self._reconciliation.accept(self._book, self.session.book.held):
                 self._ledger.put(outside)
-            self._commit()
+        self._commit()
 
     # Obstacles --------------------------------------------------------------------------------
 
@@ -307,14 +347,14 @@ class Desk:
             self._tell(OBSTACLE, f"no entries: {what}: {why}")
 
     def _clear(self, what: str) -> None:
-        if self.session.obstacles.pop(what, ""):
+        if self.session.obstacles.pop(what, NO_BOOK_YET) != NO_BOOK_YET:
             self._tell(OBSTACLE, f"over: {what}")
 
     # Writing ----------------------------------------------------------------------------------
 
     def _put_marks(self) -> None:
         """Have what the exits remember written, where it changed."""
-        marks = self.session.marks()
+        marks = marks_of(self.session)
         if marks != self._marked:
             for mark in marks:
                 if mark not in self._marked:

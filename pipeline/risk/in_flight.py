@@ -22,6 +22,7 @@ class Flight:
     standing: Standing
     sent_ns: int = 0  # CLOCK_MONOTONIC
     cancel_ns: int = 0  # exchange time at which risk last asked to cancel it; 0 = never
+    cancel_sent_ns: int = 0  # the same by CLOCK_MONOTONIC
     absent: int = 0  # books in a row that did not have it
 
     @property

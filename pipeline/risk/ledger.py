@@ -174,11 +174,6 @@ class Ledger:
         if self._lazy >= LAZY_MAX:
             self.try_commit()
 
-    def event(self, kind: str, text: str, ts_ns: int) -> None:
-        """Write what a person should know: a halt, a gap, a restart."""
-        self._wait(Event(kind, text, ts_ns))
-        self.try_commit()
-
     def settings_used(self, rows: Sequence[tuple[str, str]]) -> None:
         """Write the settings of the run in place of those before; ``rows`` hold no secrets."""
         database = self._database

@@ -21,7 +21,7 @@ from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.gaps import gap_of
 from pipeline.channels.line import FEED, RISK, RiskLine, Watch
 from pipeline.records import IST, SIGNAL, ProcessState, Stage
-from pipeline.results.files import write_results
+from pipeline.results.files import prepare_directory, write_results
 from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
 from pipeline.risk.control import CONTROL, Control
@@ -47,7 +47,7 @@ log = logging.getLogger("risk")
 READ_MAX = 1_024
 GAP = "gap"  # an event: ticks that are missing
 RESTART = "restart"  # an event: another risk of this run died, and this one goes on
-LISTEN_NS = 1_000_000  # a look at the socket is a system call: not for every tick of a flood
+LISTEN_NS = 250_000  # a look at the socket is a system call: not for every tick of a flood
 _LEVELS = {START: logging.INFO, CONTROL: logging.WARNING}
 NO_SIGNALS = np.zeros(0, SIGNAL)
 FILLS_PART = 0.5  # of run.stop_seconds_max; the rest is for the results
@@ -58,8 +58,7 @@ FLATTEN_AGAIN_NS = 500_000_000
 def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     """Run risk until nothing more can come or a signal asks to stop; then flatten and export."""
     started = datetime.now(IST)
-    results = settings.run.results_dir
-    results.mkdir(parents=True, exist_ok=True)
+    prepare_directory(settings.run.results_dir)
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
         Ledger.open(ledger_path(settings, started)) as ledger,
@@ -154,9 +153,9 @@ class _Shell:
             self._handle(ticks[at : at + READ_MAX], NO_SIGNALS)
 
     def _tell(self, kind: str, text: str) -> None:
-        """Write and log what a person should know."""
+        """Log what a person should know; the next commit writes it, at the latest a heartbeat's."""
         log.log(_LEVELS[kind] if kind in _LEVELS else logging.WARNING, "%s: %s", kind, text)
-        self._ledger.event(kind, text, time_ns())
+        self._ledger.put(Event(kind, text, time_ns()))
 
     def work(self) -> int:
         line = self._line
@@ -218,6 +217,8 @@ class _Shell:
         self._line.ticks.check_whole()
         self._note_gaps()
         self._desk.look(monotonic_ns())
+        if not self._line.lockstep:  # there the exchange's time decides alone
+            self._desk.give_up_resting(monotonic_ns())
         self._hear()
         self._close_when_the_feed_is_silent()
         self._close_when_orphaned()
@@ -272,7 +273,9 @@ class _Shell:
     def _listen(self) -> None:
         """Do what people and programs ask, see control.py."""
         for asked in self._line.asked():
-            asked.reply(self._control.answer(asked.message))
+            answer = self._control.answer(asked.message)
+            self._desk.write_now()  # who asked for what is durable before anybody is told
+            asked.reply(answer)
             self._show_positions()
 
     def reason_to_leave(self, stop: Stop) -> str:

@@ -60,6 +60,24 @@ def _note(restored: Restored, record: Record) -> None:
         restored.marked.clear()
 
 
+def marks_of(session: RiskSession) -> list[Mark]:
+    """Return what the exits of every open position remember, for the ledger."""
+    return [
+        Mark(
+            position.position_id,
+            position.instrument,
+            position.quantity,
+            position.entry_e4,
+            watch.low_e4,
+            watch.high_e4,
+            watch.targets_reached,
+            session.judged_seq,
+        )
+        for position in session.book.open_positions()
+        if (watch := session.watch(position.instrument)) is not None
+    ]
+
+
 def catch_up(session: RiskSession, ticks: NDArray[np.void], restored: Restored) -> NDArray[np.void]:
     """Have ``session`` remember the ticks that were handled before it died; return the others."""
     known = ticks[ticks["seq"] <= restored.handled]

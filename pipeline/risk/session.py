@@ -18,7 +18,7 @@ from pipeline.records import PRICE_SCALE, ExitKind, SignalRow, positions_dtype
 from pipeline.results.trades import Trade
 from pipeline.risk.drafting import NO_CAUSE, Cause, Decision, Drafting
 from pipeline.risk.exits import ExitWatch, exits_due
-from pipeline.risk.history import Event, Mark
+from pipeline.risk.history import Event
 from pipeline.risk.in_flight import Flight, InFlight
 from pipeline.risk.limits import Facts, Limits, Refusal, Size, side_of
 from pipeline.risk.losses import Breach, CoolDown
@@ -111,6 +111,10 @@ class RiskSession:
         if watch is None or watch.quiet_low_e4 <= row[PRICE] <= watch.quiet_high_e4:
             return NO_ORDERS
         return self._exits_of(row)
+
+    def quiet(self, ticks: NDArray[np.void]) -> int:
+        """Return how many TICK rows, from the first on, cause no exit and move no stop."""
+        return self._watches.quiet(ticks, self.book.open_positions())
 
     def take_price(self, row: TickRow) -> None:
         """Take the price of a tick whose signals are handled before its exits."""
@@ -206,6 +210,16 @@ class RiskSession:
             orders += self._exit(position, shares, reason, cause)
         return orders
 
+    def exits_again(self, ended: Order, reason: str) -> Sequence[Order]:
+        """Return what follows an exit that ended by a cancel, if its position is open still: all
+        of it with ``reason``, where "" what the rules say at the last price."""
+        position = self.book.position(ended.instrument)
+        if position is None or position.position_id != ended.position_id:
+            return NO_ORDERS
+        if reason:
+            return self.flatten(reason, only=ended.instrument)
+        return self._exits_at(ended.instrument, self._newest)
+
     def halt(self, reason: str) -> None:
         """Take no more entries until ``resume``; exits and cancels go on."""
         self._ask(Mandate(TradingState.HALTED, reason))
@@ -253,23 +267,6 @@ class RiskSession:
         self._as_of_signal = seq
         self.version += 1
 
-    def marks(self) -> list[Mark]:
-        """Return what the exits of every open position remember."""
-        return [
-            Mark(
-                position.position_id,
-                position.instrument,
-                position.quantity,
-                position.entry_e4,
-                watch.low_e4,
-                watch.high_e4,
-                watch.targets_reached,
-                self.judged_seq,
-            )
-            for position in self.book.open_positions()
-            if (watch := self._watch_of[position.instrument]) is not None
-        ]
-
     # Deciding ---------------------------------------------------------------------------------
 
     def _exits_of_all(self, row: TickRow) -> Sequence[Order]:
@@ -281,12 +278,15 @@ class RiskSession:
 
     def _exits_of(self, row: TickRow) -> Sequence[Order]:
         """Return the exits that the price of ``row`` causes."""
-        instrument = row[INSTRUMENT]
+        return self._exits_at(row[INSTRUMENT], row)
+
+    def _exits_at(self, instrument: int, row: TickRow) -> Sequence[Order]:
+        """Return the exits that the last price of ``instrument`` causes at the time of ``row``."""
         watch = self._watch_of[instrument]
         breach = self._breach(row[EVENT])
         if breach is not None:
             if watch is not None:
-                watch.take(row[PRICE])
+                watch.take(self._last[instrument][PRICE])
             return self.flatten(breach.reason, Cause(row[RECEIVED]), row[RECEIVED])
         return NO_ORDERS if watch is None else self._exits(instrument, watch, row)
 

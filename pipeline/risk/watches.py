@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.risk.exits import NEVER_NS, ExitRules, ExitWatch
 from pipeline.risk.hours import hours_of
 from pipeline.risk.losses import Breach, Losses
@@ -48,6 +51,19 @@ class Watches:
         """Take the end of the position in ``instrument``."""
         self.of[instrument] = None
         self._find_due()
+
+    def quiet(self, ticks: NDArray[np.void], held: Sequence[Position]) -> int:
+        """Return how many TICK rows, from the first on, need no look; ``held`` are all positions
+        that are open."""
+        due_ns = NEVER_NS if self.due_ns is None else self.due_ns
+        loud = ticks["ts_event_ns"] >= due_ns
+        prices, instruments = ticks["price_e4"], ticks["instrument"]
+        for position in held:
+            watch = self.of[position.instrument]
+            assert watch is not None, "an open position has a watch"
+            outside = (prices < watch.quiet_low_e4) | (prices > watch.quiet_high_e4)
+            loud |= outside & (instruments == position.instrument)
+        return int(loud.argmax()) if loud.any() else len(ticks)
 
     def due(self, now_ns: int) -> Sequence[tuple[int, ExitWatch]]:
         """Return the watches, with their instruments, in which a rule of time fires."""

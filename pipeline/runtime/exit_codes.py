@@ -27,7 +27,8 @@ class ExitCode(IntEnum):
 
     OK = 0, "ended as it should"
     FAILED = 1, "a defect of tickpipe; its log has the traceback"
-    USAGE = 2, "the command line was not understood"  # argparse uses the same number
+    # argparse uses the same number
+    USAGE = 2, "the command line was not understood, or asks for what is not there"
     BAD_SETTINGS = 3, "the configuration, the environment or the secrets were refused"
     BAD_TICK_FILE = 4, "a tick file was refused"
     BAD_STRATEGY = 5, "the strategy could not be loaded"

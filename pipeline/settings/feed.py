@@ -25,7 +25,7 @@ class FeedSettings(Section):
 
     broker: Literal["smartapi", "kite", "recorded"] = option("The broker, or a recorded day")
     url: str = option(
-        "WebSocket address; left out, the broker's own",
+        "WebSocket address, ws:// or wss://; left out, the broker's own",
         default="",
         pattern=r"^wss?://",
     )

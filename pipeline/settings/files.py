@@ -157,8 +157,10 @@ def _describe(problem: ErrorDetails) -> str:
         return f"{where}: unknown key{_nearest(problem)}"
     if kind == "missing":
         return f"{where}: missing{_help_of(problem)}"
-    message = problem["msg"].removeprefix("Value error, ")
     shown = problem["input"]
+    if kind == "string_pattern_mismatch":
+        return f"{where}: not of the form that it has{_help_of(problem)}, got {shown!r}"
+    message = problem["msg"].removeprefix("Value error, ")
     parts = shown if isinstance(shown, list | tuple) else [shown]
     whole_section = any(isinstance(part, Mapping | BaseModel) for part in parts)
     return f"{where}: {message}" if whole_section else f"{where}: {message}, got {shown!r}"

@@ -32,12 +32,12 @@ class OrdersSettings(Section):
         default=False,
     )
     url: str = option(
-        "Address of the broker's order API; left out, the broker's own",
+        "Address of the broker's order API, https:// or http://; left out, the broker's own",
         default="",
         pattern=r"^https?://",
     )
     updates_url: str = option(
-        "WebSocket address of order updates; left out, the broker's own",
+        "WebSocket address of order updates, ws:// or wss://; left out, the broker's own",
         default="",
         pattern=r"^wss?://",
     )

@@ -53,7 +53,7 @@ class Instrument(Section):
 
     symbol: str = option("Name in results and logs", min_length=1)
     exchange: Exchange = option("Exchange segment")
-    token: str = option("The broker's token for it", pattern=r"^[0-9]{1,24}$")
+    token: str = option("The broker's token for it, digits", pattern=r"^[0-9]{1,24}$")
     product_type: Literal["INTRADAY", "DELIVERY", "CARRYFORWARD"] = option("Product of its orders")
     lot_size: Whole = option("Shares in a lot", unit="shares", gt=0)
     tick_size: Price = option("Smallest price step", unit="₹", gt=0)
@@ -244,7 +244,7 @@ class RunSettings(Section):
     """The run as a whole."""
 
     name: str = option(
-        "Name of the run; one run of a name at a time",
+        "Name of the run, up to 40 of A-Z a-z 0-9 . _ -; one run of a name at a time",
         default="default",
         pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,39}$",
     )

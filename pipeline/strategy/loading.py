@@ -9,6 +9,7 @@ import difflib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,10 +135,21 @@ def _users_code(what: str, *, cure: str) -> Iterator[None]:
     except StrategyLoadError:
         raise  # the strategy refused its parameters in its own words
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError):
+            cure = f"install what has {error.name} into {sys.prefix}, or correct the import"
         raise StrategyLoadError(
             explain(
-                f"{what} raised {type(error).__name__}: {error}",
+                f"{what} raised {type(error).__name__}: {error}{_place_of(error)}",
                 rule="a strategy is imported and constructed without an exception",
                 cure=cure,
             )
         ) from error
+
+
+def _place_of(error: Exception) -> str:
+    """Return where in the user's code it was raised; nothing where its message says so."""
+    frames = traceback.extract_tb(error.__traceback__)
+    user_frames = [frame for frame in frames[1:] if not frame.filename.startswith("<frozen ")]
+    if not user_frames or isinstance(error, SyntaxError):
+        return ""
+    return f" ({Path(user_frames[-1].filename).name}, line {user_frames[-1].lineno})"

@@ -275,7 +275,7 @@ class StrategySession:
                 f"{self._strategy_name} failed {self.failures_in_a_row} times in a row, "
                 f"last {self.last_failure}",
                 rule=f"strategy.failures_max = {self._failures_max} consecutive failures stop it",
-                cure="correct the strategy; the traceback of the last failure is the cause above",
+                cure="correct the strategy; the traceback of the last failure is above",
             )
         )
         self.failed.__cause__ = self.last_error

@@ -1,7 +1,8 @@
 """A broker for orders that misbehaves, in the process of the test: it outlives the risk it kills.
 
 It accepts, fills in parts, refuses, answers nothing although it accepted, loses orders and
-answers, and repeats and reorders what it tells. ``Client`` is the gateway that risk holds.
+answers, and repeats and reorders what it tells. Some exits with a limit rest until they are
+cancelled; a cancel is lost, comes late, or after a fill. ``Client`` is the gateway that risk holds.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pipeline.brokers.contract import (
     OrderUpdate,
     Side,
 )
+from pipeline.risk.numbering import is_exit_id
 from pipeline.settings import Instrument
 
 TURN_SECONDS = 0.0005
@@ -36,6 +38,8 @@ class Exchange:
         self._instruments = instruments
         self._luck = Random(seed)
         self._orders: dict[str, Order] = {}
+        self._resting: set[str] = set()  # tags of exits whose price ran away
+        self._cancels: set[str] = set()  # tags of which a cancel waits
         self._lock = threading.Lock()
 
     @property
@@ -98,35 +102,53 @@ class Exchange:
             self.book[value.order_id] = update._replace(state=OrderState.REJECTED, text="no margin")
             return self._told(self.book[value.order_id])
         self.book[value.order_id] = update
+        if value.limit_e4 and is_exit_id(value.order_id) and self._happens(40):
+            self.told["rests"] += 1
+            self._resting.add(value.order_id)
         if self._happens(10):
             self.told["timed out"] += 1
             return [update._replace(state=OrderState.UNKNOWN, broker_id="")]
         return self._told(update)
 
     def _cancel(self, tag: str) -> list[OrderUpdate | BrokerBook]:
-        if tag not in self.book or self.book[tag].state not in _OPEN:
+        """Cancel an order: now, later or never; of some a part is filled before."""
+        if tag not in self.book or self.book[tag].state not in _OPEN or self._happens(20):
             return []
-        self.book[tag] = self.book[tag]._replace(state=OrderState.CANCELLED)
-        return self._told(self.book[tag])
-
-    def _fill_something(self) -> list[OrderUpdate | BrokerBook]:
-        """Fill a part of every open order, or nothing of it."""
-        told: list[OrderUpdate | BrokerBook] = []
-        for tag, update in list(self.book.items()):
-            if update.state not in _OPEN or self._happens(30):
-                continue
-            order = self._orders[tag]
-            left = order.quantity - update.filled
-            shares = left if self._happens(50) else self._luck.randint(1, left)
-            price_e4 = order.price_e4 + self._luck.randint(-500, 500)
-            state = OrderState.FILLED if shares == left else OrderState.PARTIALLY_FILLED
-            self.book[tag] = update._replace(
-                state=state,
-                filled=update.filled + shares,
-                turnover_e4=update.turnover_e4 + shares * price_e4,
-            )
+        if self._happens(40):
+            self.told["cancelled late"] += 1
+            self._cancels.add(tag)
+            return []
+        told = self._fill(tag) if self._happens(30) else []
+        if self.book[tag].state in _OPEN:
+            self.told["cancelled"] += 1
+            self.book[tag] = self.book[tag]._replace(state=OrderState.CANCELLED)
             told += self._told(self.book[tag])
         return told
+
+    def _fill_something(self) -> list[OrderUpdate | BrokerBook]:
+        """Fill a part of every open order, or nothing of it, and do what waits of the cancels."""
+        told: list[OrderUpdate | BrokerBook] = []
+        for tag, update in list(self.book.items()):
+            if tag in self._cancels and self._happens(20):
+                self._cancels.remove(tag)
+                told += self._cancel(tag)
+            elif update.state in _OPEN and tag not in self._resting and not self._happens(30):
+                told += self._fill(tag)
+        return told
+
+    def _fill(self, tag: str) -> list[OrderUpdate | BrokerBook]:
+        """Fill all of an open order, or a part."""
+        update, order = self.book[tag], self._orders[tag]
+        left = order.quantity - update.filled
+        shares = left if self._happens(50) else self._luck.randint(1, left)
+        price_e4 = order.price_e4 + self._luck.randint(-500, 500)
+        self.book[tag] = update._replace(
+            state=OrderState.FILLED if shares == left else OrderState.PARTIALLY_FILLED,
+            filled=update.filled + shares,
+            turnover_e4=update.turnover_e4 + shares * price_e4,
+        )
+        self.told["more closed than held"] += self.held[order.instrument] < 0
+        return self._told(self.book[tag])
 
     def _told(self, update: OrderUpdate) -> list[OrderUpdate | BrokerBook]:
         """Return an update as it arrives: once, twice or not at all."""

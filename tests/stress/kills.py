@@ -31,7 +31,7 @@ from pipeline.risk.checking import check_ledger
 from pipeline.risk.desk import Desk
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.restoring import catch_up, restore
-from pipeline.risk.rows import INSTRUMENT, RECEIVED, TickRow, tick_rows
+from pipeline.risk.rows import INSTRUMENT, PRICE, RECEIVED, TickRow, tick_rows
 from pipeline.risk.session import RiskSession
 from pipeline.settings import Settings
 from tests.money import guide, signal, tick, tick_array, two_instruments
@@ -47,6 +47,11 @@ QUICK = (
     "recovery.lost_seconds_min=0.05",
     "capital.initial_capital=10000000.0",
     "risk.max_positions_per_day=1000",
+)
+LIMITS = (
+    "risk.order_type=limit",
+    "risk.collar_points=1",
+    "risk.limit_exit_seconds_max=0.005",
 )
 
 MakeGateway = Callable[[RiskSession], OrderGateway]
@@ -101,13 +106,15 @@ class Risk:
         seq, action = row[0], wanted(row)
         if action is not None and self.words[TAKEN] < seq:
             self.words[TAKEN] = seq
-            times = {"ts_recv_ns": row[RECEIVED], "ts_signal_ns": row[RECEIVED]}
-            order = signal(seq, action, tick_seq=seq, instrument=row[INSTRUMENT], **times)
+            caused = {"price_e4": row[PRICE], "ts_recv_ns": row[RECEIVED]}
+            caused["ts_signal_ns"] = row[RECEIVED]
+            order = signal(seq, action, tick_seq=seq, instrument=row[INSTRUMENT], **caused)
             desk.on_signal(order, row[RECEIVED])
         desk.on_tick(row, row[RECEIVED])
         self.words[ACTED] = self.words[TAKEN]
         self.words[CURSOR] = seq
         desk.look(time.monotonic_ns())
+        desk.give_up_resting(time.monotonic_ns())
 
     def _finish(self, desk: Desk) -> None:
         until = time.monotonic() + SECONDS_MAX
@@ -209,10 +216,12 @@ def comparable(trades: Sequence[Trade]) -> list[Trade]:
     return [trade._replace(signal_to_order_ns=0) for trade in trades]
 
 
-def kill_at_a_broker(seed: int, kills: int, folder: Path) -> tuple[Outcome, Exchange]:
+def kill_at_a_broker(
+    seed: int, kills: int, folder: Path, *changes: str
+) -> tuple[Outcome, Exchange]:
     """Kill a risk whose broker lives on and misbehaves."""
-    settings = two_instruments(*QUICK)
-    risk = Risk(settings, make_day(seed, 2), folder / f"broker{seed}.sqlite")
+    settings = two_instruments(*QUICK, *changes)
+    risk = Risk(settings, make_day(seed, 2), folder / f"broker{seed}{bool(changes)}.sqlite")
     exchange = Exchange(settings.instruments, seed)
 
     def life() -> tuple[int, Callable[[], None]]:
@@ -238,6 +247,8 @@ def differences(exchange: Exchange, ledger: Ledger) -> list[str]:
         ours = sum(f.quantity for f in fills), sum(f.turnover_e4 for f in fills)
         if ours != (update.filled, update.turnover_e4):
             wrong.append(f"{tag}: the broker has {update}, the ledger {ours}")
+    if exchange.told["more closed than held"]:
+        wrong.append(f"more closed than held, {exchange.told['more closed than held']} times")
     if any(exchange.held):
         wrong.append(f"the broker holds {exchange.held}")
     return wrong
@@ -254,7 +265,8 @@ def main(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         while done < options.kills:
             paper, quiet = kill_on_paper(seed, 10, Path(name))
-            broker, exchange = kill_at_a_broker(seed, 10, Path(name))
+            changes = LIMITS if seed % 2 else ()
+            broker, exchange = kill_at_a_broker(seed, 10, Path(name), *changes)
             done += paper.kills + broker.kills
             compared += not paper.lost
             same += not paper.lost and comparable(paper.trades) == comparable(quiet)

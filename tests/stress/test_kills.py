@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stress.kills import comparable, kill_at_a_broker, kill_on_paper
+from tests.stress.kills import LIMITS, comparable, kill_at_a_broker, kill_on_paper
 
 KILLS = 5
 
@@ -29,3 +29,13 @@ def test_at_a_broker_that_misbehaves_its_book_is_the_ledger_and_no_order_is_sent
     assert outcome.wrong == []
     assert exchange.tags, "orders were sent"
     assert outcome.trades
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_exits_that_rest_and_are_cancelled_close_no_more_than_is_held_and_all_of_it(
+    seed: int, tmp_path: Path
+) -> None:
+    outcome, exchange = kill_at_a_broker(seed, KILLS, tmp_path, *LIMITS)
+    assert outcome.wrong == []
+    assert exchange.told["rests"]
+    assert exchange.told["cancelled"]

@@ -108,3 +108,13 @@ class BuysOnceSlowly(BuysOnce):
     def on_tick(self, tick: Tick) -> Signal | None:
         time.sleep(0.002)
         return super().on_tick(tick)
+
+
+class BuysUntilItHolds(Strategy):
+    """Buys on every tick until it has held something, and leaves the rest to risk."""
+
+    held = False
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        self.held |= self.position.quantity != 0
+        return None if self.held else Signal.buy("not held yet")

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli import main
 from pipeline.runtime.exit_codes import ExitCode
 from tests.system.conftest import GUIDE, ROOT, Tickpipe, finish
 from tests.system.golden import golden_trades, row_of, write_day, write_steady_day
 from tests.system.running import BUYS_ONCE, STEADY_SPEED, Run
 
+PAPER = GUIDE.parent / "paper.toml"
 GOOD_ROWS = ["timestamp,price,volume"] + [
     f"2026-01-05 09:15:{second:02d}+05:30,{250 + second}.05,75" for second in range(20)
 ]
@@ -201,6 +203,37 @@ def test_a_strategy_that_cannot_be_loaded_is_told(tickpipe: Tickpipe, use: str, 
     assert code == ExitCode.BAD_STRATEGY, output
     assert told in output
     assert explained(output)
+
+
+@pytest.mark.parametrize("verb", ["run", "replay", "backtest", "demo"])
+def test_a_place_where_no_results_can_be_written_is_refused_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    (tmp_path / "file").write_text("no directory")
+    day = [write_day(tmp_path / "day.csv", ticks=100)] if verb in ("replay", "backtest") else []
+    directory = f'channels.directory="{tmp_path / "shm"}"'
+    chosen = ("--results", tmp_path / "file" / "here", "--config", PAPER, "--set", directory)
+    assert main([verb, *map(str, (*day, *chosen))]) == ExitCode.BAD_SETTINGS
+    told = capsys.readouterr().err
+    assert str(tmp_path / "file" / "here") in told
+    assert explained(told)
+    assert not (tmp_path / "shm").exists()
+
+
+def test_a_backtest_shows_the_line_at_which_a_strategy_fails(tickpipe: Tickpipe) -> None:
+    program = tickpipe.folder / "mine.py"
+    program.write_text(
+        "from pipeline import Signal, Strategy\n"
+        "class Mine(Strategy):\n"
+        "    def on_tick(self, tick):\n"
+        "        return Signal.bye('typo')\n"
+    )
+    day = write_day(tickpipe.folder / "day.csv", ticks=100)
+    code, output = finish(
+        tickpipe.start("backtest", day, "--config", GUIDE, "--set", f"strategy.use={program}:Mine")
+    )
+    assert code == ExitCode.STRATEGY_FAILED, output
+    assert f'{program}", line 4, in on_tick' in output
 
 
 def test_a_second_run_of_the_same_name_is_refused_while_the_first_lives(

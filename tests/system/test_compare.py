@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import verbs
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.cli import main
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
+from pipeline.verbs import information
 from tests.perf.compare.trades import trades_of
 from tests.perf.compare.ways import WAYS
 from tests.system.conftest import GUIDE, Tickpipe, finish
@@ -49,6 +49,6 @@ def test_a_quick_comparison_writes_what_it_measured(tickpipe: Tickpipe) -> None:
 def test_outside_a_checkout_it_says_where_to_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(verbs, "__file__", str(tmp_path / "pipeline" / "verbs.py"))
+    monkeypatch.setattr(information, "CHECKOUT", tmp_path)
     assert main(["compare"]) == ExitCode.USAGE
     assert "scripts/compare-modes" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.risk.desk import Desk
+from pipeline.risk.history import Event
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.session import RiskSession
 from tests.money import LOT, Recorder, guide, signal, tick
@@ -61,7 +62,8 @@ def test_on_a_full_disk_an_exit_leaves_and_is_in_the_ledger_when_there_is_room(
         assert session.book.held == [13 * LOT]
         ballast = fill_up(disk)
         while not ledger.failed:  # the write-ahead log has some room of its own
-            ledger.event("filler", "x" * 4_000, 0)
+            ledger.put(Event("filler", "x" * 4_000, 0))
+            ledger.try_commit()
         desk.on_tick(tick(2, 80), 0)
         assert [order.reason for order in gateway.orders][1:] == ["Stop Loss"]
         assert session.is_flat

@@ -6,18 +6,22 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.brokers.confirming import CONFIRMATION
 from pipeline.channels.locks import lock_pid
 from pipeline.channels.rundir import lock_path
+from pipeline.risk.desk import ORDER
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
 from pipeline.simulator.generator import generate_day
+from pipeline.testing import make_ticks
 from tests.system.conftest import GUIDE, Tickpipe, finish, for_kite
 from tests.system.ordering import report, trading_at
 from tests.system.simulating import Simulator, Simulators
@@ -45,15 +49,23 @@ Start = Callable[..., tuple[Simulator, list[str]]]
 def start(simulators: Simulators, broker: str, config: Path) -> Start:
     """Return what starts a simulator and gives the arguments of a run that trades at it."""
 
-    def with_faults(faults: dict[int, str]) -> tuple[Simulator, list[str]]:
-        ticks = generate_day(
-            seed=3, date=date(2026, 1, 5), ticks_per_instrument=2_500, end="09:25", lot_size=75
-        )
+    def with_faults(
+        faults: dict[int, str], day: NDArray[np.void] | None = None, **more: object
+    ) -> tuple[Simulator, list[str]]:
+        ticks = day
+        if ticks is None:
+            ticks = generate_day(
+                seed=3, date=date(2026, 1, 5), ticks_per_instrument=2_500, end="09:25", lot_size=75
+            )
         instruments = load_settings(config).instruments
         simulator = simulators(instruments)(
-            ticks, broker=broker, speed=100.0, keep=True, order_faults=faults
+            ticks,
+            broker=broker,
+            speed=100.0 if day is None else 1.0,
+            keep=True,
+            order_faults=faults,
         )
-        chosen = trading_at(simulator, broker)
+        chosen = trading_at(simulator, broker, **more)
         return simulator, ["--config", str(config), "--mode", "callback", *chosen]
 
     return with_faults
@@ -82,12 +94,67 @@ def test_a_risk_that_is_killed_with_orders_at_the_broker_is_followed_by_one_that
     assert_books_agree(tickpipe, simulator)
 
 
+def a_price_that_runs_away() -> NDArray[np.void]:
+    """Return 100 ₹ for six seconds, then 84 ₹ for an instant, then 70 ₹ for six seconds more.
+
+    No order can be at the exchange while the price is 84.
+    """
+    ticks = make_ticks([100.0] * 600 + [84.0] + [70.0] * 600)
+    elapsed_ns = np.arange(len(ticks)) * 10_000_000
+    elapsed_ns[601:] += 100_000 - 10_000_000
+    ticks["ts_event_ns"] = int(ticks["ts_event_ns"][0]) + elapsed_ns
+    return ticks
+
+
+RESTING = {
+    "strategy.use": f"{Path(__file__).parent / 'strategies.py'}:BuysUntilItHolds",
+    "risk.order_type": "limit",
+    "risk.collar_points": 1,
+    "risk.limit_exit_seconds_max": 1,
+}
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["alive", "killed between"])
+def test_a_limit_exit_whose_price_ran_away_is_cancelled_at_the_broker_and_replaced_once(
+    tickpipe: Tickpipe, start: Start, killed: bool
+) -> None:
+    simulator, arguments = start({}, a_price_that_runs_away(), **RESTING)
+    run = tickpipe.trade("run", *arguments)
+    if killed:
+        tickpipe.wait_for(lambda: is_cancelling(tickpipe.results), "the cancel")
+        os.kill(lock_pid(lock_path(tickpipe.run_directory, "risk")), signal.SIGKILL)
+    code, output = finish(run)
+    assert code == 0, output
+    assert_books_agree(tickpipe, simulator)
+    _, rested, replaced = sorted(filled_at_the_broker(simulator).items())
+    assert (rested[0][-2:], rested[1]) == ("X1", 0), "it rested, and was never filled"
+    assert replaced[0][-2:] == "X2"
+    trades = [(trade["exit_reason"], trade["exit_price"]) for trade in tickpipe.trades()]
+    assert trades == [("Stop Loss", "70.00")], "and not at the end of the day"
+
+
+def is_cancelling(results: Path) -> bool:
+    """Tell whether the ledger says so; False while there is none."""
+    for path in results.glob("ledger*.sqlite"):
+        with closing(sqlite3.connect(path)) as ledger, suppress(sqlite3.OperationalError):
+            rows = ledger.execute("SELECT text FROM events WHERE kind = ?", (ORDER,))
+            return any("it is cancelled" in text for (text,) in rows)
+    return False
+
+
+def filled_at_the_broker(simulator: Simulator) -> dict[str, int]:
+    """Return shares by order id."""
+    found = report(simulator.port)["filled"]
+    return {order_id: shares for order_id, (shares, _) in found.items()}
+
+
 def assert_books_agree(tickpipe: Tickpipe, simulator: Simulator) -> None:
     found = report(simulator.port)
     assert found["sent_twice"] == []
     assert [place["quantity"] for place in found["held"]] == [0]
     assert len(found["tags"]) >= 2
-    assert filled_in_ledger(tickpipe.results) == found["filled"]
+    filled = {order_id: sums for order_id, sums in found["filled"].items() if sums[0]}
+    assert filled_in_ledger(tickpipe.results) == filled
     assert tickpipe.trades()
 
 

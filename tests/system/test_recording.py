@@ -74,9 +74,7 @@ def test_a_run_that_could_not_record_is_refused_before_it_starts(
     chosen = ("--config", str(GUIDE), "--set", f'recorder.directory="{place}"')
     assert main(["replay", str(day), *chosen]) == ExitCode.USAGE
     told = capsys.readouterr().err
-    cure = (
-        "correct recorder.directory" if why == "no directory" else "pip install 'tickpipe[record]'"
-    )
+    cure = "correct recorder.directory" if why == "no directory" else "pip install pyarrow"
     assert cure in told
     assert not place.exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -92,9 +93,9 @@ def test_show_config_shows_every_setting_and_no_secret(
     assert "very-secret" not in output
 
 
-@pytest.mark.parametrize("verb", ["check-config", "show-config"])
-def test_what_the_instrument_dump_fills_in_is_shown(tickpipe: Tickpipe, verb: str) -> None:
-    dump = tickpipe.folder / "instruments.csv"
+def with_dump(folder: Path) -> Path:
+    """Return a configuration whose instrument has its token and lot from the broker's dump."""
+    dump = folder / "instruments.csv"
     dump.write_text(
         "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,"
         "lot_size,instrument_type,segment,exchange\n"
@@ -102,15 +103,47 @@ def test_what_the_instrument_dump_fills_in_is_shown(tickpipe: Tickpipe, verb: st
     )
     example = (GUIDE.parent / "kite.example.toml").read_text()
     head, _, rest = example.partition("\n[[instruments]]")
-    row = '\n[[instruments]]\nsymbol = "NIFTYCE"\nexchange = "NFO"\nproduct_type = "INTRADAY"\n\n'
-    config = tickpipe.folder / "my.toml"
-    config.write_text(head + row + "[session]" + rest.partition("[session]")[2])
-    chosen = ("--config", config, "--set", f'feed.instruments_file="{dump}"')
-    code, output = tickpipe.tell(verb, *chosen)
+    row = f'instruments_file = "{dump}"\n[[instruments]]\nsymbol = "NIFTYCE"\nexchange = "NFO"\n'
+    row += 'product_type = "INTRADAY"\n\n'
+    config = folder / "my.toml"
+    config.write_text(head + "\n" + row + "[session]" + rest.partition("[session]")[2])
+    return config
+
+
+@pytest.mark.parametrize("verb", ["check-config", "show-config"])
+def test_what_the_instrument_dump_fills_in_is_shown(tickpipe: Tickpipe, verb: str) -> None:
+    config = with_dump(tickpipe.folder)
+    code, output = tickpipe.tell(verb, "--config", config)
     assert code == ExitCode.OK, output
     taken = "token 15094530, lot_size 65, tick_size 0.05, kind option, underlying NIFTY"
-    assert f"note: NIFTYCE: {taken} (from {dump})" in output
+    assert f"note: NIFTYCE: {taken} (from {tickpipe.folder}/instruments.csv)" in output
     assert verb == "check-config" or "instruments.0.token = 15094530" in output
+
+
+@pytest.mark.parametrize("verb", ["halt", "flatten", "status", "resume --unlock default"])
+def test_who_speaks_to_risk_takes_its_instruments_from_the_dump_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    directory = f'channels.directory="{tmp_path / "shm"}"'
+    chosen = ["--config", str(with_dump(tmp_path)), "--set", directory]
+    assert main([*verb.split(), *chosen]) == ExitCode.CONTROL_REFUSED  # nobody listens
+    assert "control.sock" in capsys.readouterr().err
+
+
+def test_a_reader_of_the_output_that_went_away_changes_nothing(tmp_path: Path) -> None:
+    gone, output = os.pipe()
+    os.close(gone)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "show-config", "--config", GUIDE],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    os.close(output)
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
 
 
 def test_version_says_which_implementation_runs(tickpipe: Tickpipe) -> None:
@@ -147,7 +180,7 @@ def test_every_verb_is_a_function_that_is_there() -> None:
         assert callable(_verb(verb)), name
 
 
-@pytest.mark.parametrize("verb", ["verbs.run", "control_verbs.status"])
+@pytest.mark.parametrize("verb", ["trading.run", "control.status"])
 def test_no_verb_waits_for_what_only_another_one_needs(verb: str) -> None:
     """A web server and an HTTP client take longer to import than all the rest."""
     program = f"import sys, pipeline.cli as c; c._verb({verb!r}); print(*sys.modules, sep=chr(10))"

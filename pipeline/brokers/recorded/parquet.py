@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def arrow() -> tuple[Any, Any]:
             explain(
                 "Parquet needs the package pyarrow, which is not installed",
                 rule="recordings are Parquet files",
-                cure="pip install 'tickpipe[record]'; or record nothing, and use CSV",
+                cure=f"{sys.executable} -m pip install pyarrow; or record nothing, and use CSV",
             )
         ) from None
     return pyarrow, pyarrow.parquet

@@ -3,6 +3,8 @@
 Some facts:
 - Every value is text, in both directions. HTTP is 200 for most refusals; the errorcode tells.
 - A refusal is proven by the codes below: the login, or a request that was looked at and is wrong.
+  They are in the broker's published list of error codes; AB4036, which came later, is in the help
+  of a vendor (stocksdeveloper.in). A code that nobody published proves nothing.
   AB1004 ("something went wrong"), AB2000 and AB2001 (internal errors), an empty body and a page
   that is not JSON (above the rate limit) prove nothing.
 - Updates come over a WebSocket of their own, at least a NUL every 10 s; their fields may be stale.
@@ -49,7 +51,6 @@ PROVEN = frozenset(
         "AG8001",  # invalid token
         "AG8002",  # token expired
         "AG8003",  # token missing
-        "AG8004",  # invalid API key
         "AB1006",  # client is blocked for trading
         "AB1008",  # invalid order variety
         "AB1009",  # symbol not found

@@ -210,7 +210,7 @@ def test_a_code_of_smartapi_that_proves_a_refusal(code: str, status: int, name: 
     assert smartapi().placed(TAG, reply(status, body)).state is OrderState.REJECTED
 
 
-@pytest.mark.parametrize("code", ["AB1004", "AB2000", "AB2001", "AB9999", None, ""])
+@pytest.mark.parametrize("code", ["AB1004", "AB2000", "AB2001", "AG8004", "AB9999", None, ""])
 def test_a_code_of_smartapi_that_proves_nothing(code: str | None) -> None:
     body = {"status": False, "message": "Something Went Wrong", "errorcode": code, "data": None}
     assert smartapi().placed(TAG, reply(200, body)).state is OrderState.UNKNOWN

@@ -220,6 +220,26 @@ def test_a_file_is_waited_for_until_the_living_owner_of_its_role_has_made_it(
     lock.close()
 
 
+def test_an_owner_that_died_while_it_was_waited_for_is_not_waited_for_long(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rundir, "ATTACH_SECONDS_MAX", 3600.0)
+    monkeypatch.setattr(rundir, "RESTART_SECONDS_MAX", 0.05)
+    make_private_directory(place)
+    looks = 0
+
+    def come_and_die(path: Path, role: str) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            OwnerLock(lock_path(place, "feed")).close()
+        return False
+
+    monkeypatch.setattr(rundir, "owner_created", come_and_die)
+    with pytest.raises(ChannelError, match="for feed to create"):
+        wait_for_owner(place, "ticks.ring", "feed")
+
+
 def test_waiting_ends_with_the_condition_or_an_error_that_says_for_what(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

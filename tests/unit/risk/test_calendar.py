@@ -205,13 +205,12 @@ def test_an_underlying_that_no_row_has_has_no_lot() -> None:
 @pytest.mark.parametrize(
     ("underlying", "day", "shares"),
     [
-        ("NIFTY", "2026-10-04", 1800),
-        ("NIFTY", "2026-10-05", 3510),
+        ("NIFTY", "2026-12-31", 1800),
         ("BANKNIFTY", "2025-10-31", 900),
         ("BANKNIFTY", "2025-11-03", 600),
         ("FINNIFTY", "2025-12-01", 1200),
         ("FINNIFTY", "2026-02-02", 1800),
-        ("NIFTYNXT50", "2026-10-05", 1125),
+        ("NIFTYNXT50", "2026-10-05", 600),
     ],
 )
 def test_the_largest_order_is_that_of_the_day(underlying: str, day: str, shares: int) -> None:

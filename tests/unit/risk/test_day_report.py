@@ -34,7 +34,7 @@ def test_an_ordinary_day_has_hours_auctions_lots_and_the_largest_orders() -> Non
     assert days["BSE share_with_derivatives"][2:4] == ["09:15-15:15", "15:15-15:35"]
     assert days["MCX"][1] == "09:00-23:55"
     assert days["CDS"][1] == "09:00-17:00"
-    assert contracts["NIFTY"][:5] == ["NFO", "NIFTY", "65", "3510", "3510"]
+    assert contracts["NIFTY"][:5] == ["NFO", "NIFTY", "65", "1800", "1755"]
     assert contracts["SENSEX"][:5] == ["BFO", "SENSEX", "20", "1000", "1000"]
     assert all(line.startswith(f"[{n}] ") for n, line in enumerate(sources, start=1))
     assert all("(read 2026-11-22)" in line for line in sources)

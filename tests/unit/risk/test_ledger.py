@@ -62,7 +62,7 @@ def test_money_is_text_in_the_file(path: Path) -> None:
 
 
 def test_events_and_settings_come_back(ledger: Ledger) -> None:
-    ledger.event("halt", "kill_switch", 5)
+    ledger.put(Event("halt", "kill_switch", 5))
     ledger.settings_used([("run.name", "one")])
     ledger.settings_used([("run.name", "two"), ("risk.base_sl_points", "15.0")])
     assert ledger.events() == [Event("halt", "kill_switch", 5)]
@@ -130,7 +130,7 @@ def test_history_has_the_order_of_what_happened_over_all_tables_and_restarts(pat
         for record in (entry, fill(entry), change, mark):
             ledger.put(record)
     with Ledger.open(path) as ledger:
-        ledger.event("halt", "who: why", 5)
+        ledger.put(Event("halt", "who: why", 5))
         higher = mark._replace(high_e4=e4_of(105))
         for record in (higher, exit, fill(exit)):
             ledger.put(record)

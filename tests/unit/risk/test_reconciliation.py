@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.brokers.contract import BrokerBook, BrokerPosition, OrderState, OrderUpdate
 from pipeline.records import Action
-from pipeline.risk.history import Outside
+from pipeline.risk.history import Event, Outside
 from pipeline.risk.ledger import MEMORY, Ledger
 from pipeline.risk.limits import Code
 from pipeline.risk.restoring import restore
@@ -197,7 +197,6 @@ def test_a_halt_ends_when_a_book_agrees() -> None:
         hear(desk, book(update, held=held))
     assert desk.session.halted == ""
     assert [event.text.partition(":")[0] for event in desk.ledger.events()] == [
-        "over",
         "no entries",
         "over",
     ]
@@ -295,7 +294,8 @@ def fill_up(ledger: Ledger) -> None:
     pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
     ledger._database.execute(f"PRAGMA max_page_count = {pages}")
     while not ledger.failed:
-        ledger.event("filler", "y" * 500, 0)
+        ledger.put(Event("filler", "y" * 500, 0))
+        ledger.try_commit()
 
 
 def make_room(ledger: Ledger) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pipeline.brokers.contract import Order, OrderState, OrderUpdate
 from pipeline.records import Action
+from pipeline.risk.desk import Desk
 from pipeline.risk.reasons import Reason
+from pipeline.risk.restoring import restore
+from pipeline.risk.session import RiskSession
 from tests.money import Trading, e4_of, guide, signal
 
 LIMIT = ("risk.order_type=limit", "risk.collar_points=1")
@@ -55,9 +58,10 @@ def test_after_its_time_a_resting_exit_is_cancelled_and_then_decided_at_the_pric
     assert resting.cancelled == [first.order_id]
     assert resting.at(7, 78) == []  # the end of it was not heard
     resting.hear(first, OrderState.CANCELLED, 75)
-    (second,) = resting.at(7, 77)
+    second = resting.orders[-1]
     assert second.quantity == first.quantity - 75
-    assert (second.price_e4, second.limit_e4) == (e4_of(77), e4_of(76))
+    assert (second.price_e4, second.limit_e4) == (e4_of(78), e4_of(77))
+    assert resting.at(7, 77) == []
 
 
 def test_a_cancel_that_is_not_answered_is_asked_for_again_after_the_same_time() -> None:
@@ -124,3 +128,76 @@ def test_a_target_that_was_cancelled_is_sold_when_its_price_is_there_again() -> 
     assert resting.at(7, 104) == []
     (again,) = resting.at(8, 105)
     assert (again.reason, again.quantity) == (first.reason, first.quantity)
+
+
+def test_without_ticks_the_clock_cancels_a_resting_exit_and_the_last_price_decides() -> None:
+    resting = Resting()
+    (first,) = resting.at(1, 84)
+    resting.hear(first, OrderState.ACCEPTED)
+    resting.at(2, 80)
+    resting.trading.desk.give_up_resting(4_999_999_999)
+    assert resting.cancelled == []
+    resting.trading.desk.give_up_resting(5_000_000_000)
+    assert resting.cancelled == [first.order_id]
+    resting.hear(first, OrderState.CANCELLED)
+    second = resting.orders[-1]
+    assert (second.price_e4, second.quantity) == (e4_of(80), first.quantity)
+    assert second.reason == first.reason
+
+
+def test_without_a_tick_since_its_own_an_exit_rests_on_for_a_new_one_would_be_the_same() -> None:
+    resting = Resting()
+    (first,) = resting.at(1, 84)
+    resting.hear(first, OrderState.ACCEPTED)
+    resting.trading.desk.give_up_resting(60_000_000_000)
+    assert resting.cancelled == []
+
+
+def after_a_restart(resting: Resting) -> RiskSession:
+    """Return the session of another risk, which has heard what the broker has said so far."""
+    trading = resting.trading
+    trading.session = RiskSession(guide(*LIMIT))
+    restore(trading.session, trading.ledger.history())
+    trading.desk = Desk(trading.session, trading.ledger, trading.gateway)
+    trading.desk.start(1)
+    return trading.session
+
+
+def a_flatten_that_waits_for_a_cancel() -> tuple[Resting, Order]:
+    resting = Resting()
+    (first,) = resting.at(1, 84)
+    resting.hear(first, OrderState.ACCEPTED)
+    resting.at(2, 95)  # no rule would sell
+    resting.trading.desk.flatten(Reason.KILL_SWITCH)
+    return resting, first
+
+
+def test_another_risk_closes_what_was_flattened_when_it_hears_the_end_of_the_cancel() -> None:
+    resting, first = a_flatten_that_waits_for_a_cancel()
+    after_a_restart(resting)
+    assert resting.orders[-1] is first
+    resting.hear(first, OrderState.CANCELLED, 75)
+    again = resting.orders[-1]
+    assert (again.reason, again.quantity) == (Reason.KILL_SWITCH, first.quantity - 75)
+
+
+def test_another_risk_closes_what_was_flattened_though_the_end_of_the_cancel_was_written() -> None:
+    resting, first = a_flatten_that_waits_for_a_cancel()
+    ended = OrderUpdate(order_id=first.order_id, state=OrderState.CANCELLED, broker_id="B1")
+    heard = resting.trading.session.on_update(ended)
+    assert heard is not None
+    resting.trading.desk._write(heard, "")  # and died before the new order
+    after_a_restart(resting)
+    resting.hear(first, OrderState.CANCELLED)  # as the broker's book has it
+    assert (resting.orders[-1].reason, len(resting.orders)) == (Reason.KILL_SWITCH, 3)
+
+
+def test_what_was_ordered_again_is_not_ordered_once_more_by_another_risk() -> None:
+    resting, first = a_flatten_that_waits_for_a_cancel()
+    resting.hear(first, OrderState.CANCELLED)
+    orders = list(resting.orders)
+    resting.hear(orders[-1], OrderState.ACCEPTED)
+    session = after_a_restart(resting)
+    resting.hear(first, OrderState.CANCELLED)
+    assert resting.orders == orders
+    assert session.book.position(0) is not None

@@ -62,10 +62,10 @@ def test_a_limit_is_on_the_tick_where_it_still_fills(
 
 @pytest.mark.parametrize(
     ("day", "freeze"),
-    [("2026-09-30", 1800), ("2026-10-05", 3510), ("2027-01-04", ANY_QUANTITY)],
+    [("2025-10-31", 900), ("2026-10-05", 600), ("2027-01-04", ANY_QUANTITY)],
 )
 def test_with_the_calendar_the_freeze_is_that_of_the_day(day: str, freeze: int) -> None:
-    settings = instrument_of(guide(*CALENDAR), underlying="NIFTY")
+    settings = instrument_of(guide(*CALENDAR), underlying="BANKNIFTY")
     assert Freezes(settings, read_rulebook()).of(0, at("10:00:00", day)) == freeze
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,4 +156,6 @@ def test_a_module_whose_own_import_fails_is_not_called_missing(
     monkeypatch.syspath_prepend(str(tmp_path))
     text = message_of("needs_talib_for_test:Fast")
     assert "importing needs_talib_for_test raised ModuleNotFoundError" in text
+    assert "(needs_talib_for_test.py, line 1)" in text
+    assert f"into {sys.prefix}, or correct the import" in text
     assert "no_such_talib" in text

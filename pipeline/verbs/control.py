@@ -1,29 +1,32 @@
-"""The verbs that speak to a running risk process, and those that read its ledger."""
+"""The verbs that look at a run and speak to it, and those that read its ledger."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from rich.console import Console
 from rich.table import Table
 
 from pipeline.channels.control import Message
+from pipeline.channels.inspection import ReaderReport, inspect
+from pipeline.channels.line import Watch
+from pipeline.channels.locks import lock_is_held
+from pipeline.channels.rundir import lock_path
 from pipeline.channels.telling import ask_risk
 from pipeline.errors import TickpipeError, UsageError, explain
-from pipeline.records import IST, PRICE_SCALE
+from pipeline.records import IST, PRICE_SCALE, ProcessState
 from pipeline.risk.checking import check_ledger
 from pipeline.risk.files import rulebook_for
 from pipeline.risk.ledger import Ledger, ledger_path
 from pipeline.risk.restoring import restore
 from pipeline.risk.session import RiskSession
 from pipeline.runtime.exit_codes import ExitCode
-from pipeline.settings import Settings, load_settings
-
-console = Console(markup=False, highlight=False)
+from pipeline.verbs.settings import settings_of
+from pipeline.verbs.terminal import console, print_rows
 
 
 def halt(options: argparse.Namespace) -> ExitCode:
@@ -36,7 +39,7 @@ def flatten(options: argparse.Namespace) -> ExitCode:
 
 def resume(options: argparse.Namespace) -> ExitCode:
     """Allow entries again; whoever does it types the name of the run."""
-    name = _settings(options).run.name
+    name = settings_of(options).run.name
     typed = options.unlock
     if typed is None:
         if not sys.stdin.isatty():
@@ -66,31 +69,37 @@ def status(options: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
-def print_rows(title: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows of one form as a table, "none" where there is none."""
-    if not rows:
-        console.print(f"{title}: none")
-        return
-    table = Table(*rows[0], title=title, title_justify="left", box=None)
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    console.print(table)
-
-
 def _tell(options: argparse.Namespace, message: Message) -> ExitCode:
     console.print(str(_ask(options, message)["text"]), soft_wrap=True)
     return ExitCode.OK
 
 
 def _ask(options: argparse.Namespace, message: Message) -> Message:
-    return ask_risk(_settings(options).run_directory, {**message, "by": getpass.getuser()})
+    return ask_risk(settings_of(options).run_directory, {**message, "by": getpass.getuser()})
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    changes = [*options.set]
-    if getattr(options, "results", None):
-        changes.append(f'run.results_dir="{options.results}"')
-    return load_settings(options.config, changes)
+def ring(options: argparse.Namespace) -> ExitCode:
+    directory = settings_of(options).run_directory
+    report = inspect(directory)
+    owner = f"pid {report.owner}" + ("" if report.owner_alive else ", DEAD")
+    console.print(
+        f"{report.path}: {report.state.name.lower()}, capacity {report.capacity:,}, "
+        f"epoch {report.epoch}, writer {owner}, claimed {report.claimed:,}, "
+        f"published {report.published:,}",
+        soft_wrap=True,
+    )
+    readers = Table(*ReaderReport._fields, box=None)
+    for reader in report.readers:
+        readers.add_row(*map(str, reader))
+    console.print(readers)
+    watch = Watch(directory)
+    for role, beat in watch.latest().items():
+        state = ProcessState(int(beat["state"][0])).name.lower()
+        age_ms = (time.monotonic_ns() - int(beat["beat_ns"][0])) / 1e6
+        dead = "" if lock_is_held(lock_path(directory, role)) else ", DEAD"
+        console.print(f"{role}: {state}, heartbeat {age_ms:,.0f} ms ago{dead}")
+    watch.close()
+    return ExitCode.OK
 
 
 # The ledger, also while it is written --------------------------------------------------------
@@ -123,7 +132,7 @@ def orders(options: argparse.Namespace) -> ExitCode:
 
 def positions(options: argparse.Namespace) -> ExitCode:
     """Show what is held, as it follows from the ledger."""
-    settings = _settings(options)
+    settings = settings_of(options)
     session = RiskSession(settings, rulebook_for(settings))
     with _ledger(options) as ledger:
         restore(session, ledger.history(), 0)
@@ -163,7 +172,7 @@ def trades(options: argparse.Namespace) -> ExitCode:
 
 def ledger(options: argparse.Namespace) -> ExitCode:
     """Reckon everything again from the fills, and say what does not agree."""
-    settings = _settings(options)
+    settings = settings_of(options)
     with _ledger(options) as opened:
         mistakes = check_ledger(settings, opened.history(), opened.trades(), rulebook_for(settings))
         console.print(f"{opened!r}", soft_wrap=True)
@@ -185,4 +194,4 @@ def _ledger(options: argparse.Namespace) -> Ledger:
     """Open the ledger that was named, else today's of the run."""
     if options.file is not None:
         return Ledger.read(options.file)
-    return Ledger.read(ledger_path(_settings(options), datetime.now(IST)))
+    return Ledger.read(ledger_path(settings_of(options), datetime.now(IST)))

@@ -1,15 +1,15 @@
-"""The verbs about tick files and recordings alone: ticks and generate."""
+"""The verb that shows a tick file or a recording: ticks."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
@@ -28,14 +28,14 @@ from pipeline.errors import UsageError, explain
 from pipeline.records import IST, PRICE_SCALE
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import Instrument, Settings
-from pipeline.simulator.generator import generate_day
+from pipeline.verbs.settings import settings_of
+from pipeline.verbs.terminal import console
 
-console = Console(markup=False, highlight=False)
 
-
-def ticks(options: argparse.Namespace, load: Callable[[], Settings]) -> ExitCode:
+def ticks(options: argparse.Namespace) -> ExitCode:
     """Show what is in a tick file or a recording, and write it in the other form."""
     path: Path = options.file
+    load = partial(settings_of, options)
     if is_recording(path):
         by_symbol = symbols_of(path)
         _show(path, by_symbol)
@@ -159,39 +159,3 @@ def _say_what_is_missing(path: Path, by_symbol: dict[str, Rows]) -> None:
         console.print("no hole is seen; without counts it is not known whether ticks were lost")
     else:
         console.print("nothing is missing")
-
-
-def generate(options: argparse.Namespace) -> ExitCode:
-    day = last_weekday() if options.date is None else date_of("--date ", options.date)
-    ticks = generate_day(
-        seed=options.seed,
-        date=day,
-        instruments=options.instruments,
-        ticks_per_instrument=options.ticks,
-    )
-    symbols = [f"SYM-{n}" for n in range(1, options.instruments + 1)]
-    count = write_ticks(options.file, ticks, symbols if len(symbols) > 1 else None)
-    console.print(f"wrote {count:,} ticks of {day} to {options.file}", soft_wrap=True)
-    if len(symbols) > 1:
-        console.print(f"to play it, name {symbols[0]} to {symbols[-1]} in [[instruments]]")
-    return ExitCode.OK
-
-
-def date_of(option: str, text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(
-            explain(
-                f"{option}{text}: {error}",
-                rule="a date is YYYY-MM-DD",
-                cure=f"for example {option}2026-01-05",
-            )
-        ) from None
-
-
-def last_weekday() -> date:
-    day = datetime.now(IST).date()
-    while day.weekday() >= 5:
-        day -= timedelta(days=1)
-    return day
