@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeVar
 
 import httpx
 
+from pipeline.brokers.confirming import order_login
 from pipeline.brokers.connection import UpdatesConnection
 from pipeline.brokers.contract import BrokerBook, Order, OrderState, OrderUpdate
 from pipeline.brokers.forms import OrderForms, Reply, Request, Unreadable, refused, unknown
@@ -29,12 +30,11 @@ from pipeline.brokers.kite.order_forms import KiteOrderForms
 from pipeline.brokers.notices import masked
 from pipeline.brokers.pacing import Pacing
 from pipeline.brokers.smartapi.order_forms import SmartApiOrderForms
-from pipeline.errors import SettingsError, TickpipeError, explain
-from pipeline.settings import OrdersSettings, Secrets, Settings, load_secrets
+from pipeline.errors import TickpipeError
+from pipeline.settings import OrdersSettings, Settings
 
 log = logging.getLogger("risk")
 
-CONFIRMATION = "TICKPIPE_CONFIRM_LIVE"  # the words typed at the start
 SENDERS = 4
 WAITING_MAX = 256  # orders and cancels that wait to leave
 GET_ATTEMPTS = 3
@@ -67,26 +67,6 @@ def open_gateway(
     secrets = order_login(settings, environment)
     forms = _FORMS[broker.gateway](broker, settings.instruments, secrets)
     return BrokerGateway(broker, forms, wake, is_exit)
-
-
-def order_login(settings: Settings, environment: Mapping[str, str]) -> Secrets:
-    """Return the login of orders. Raises SettingsError as ``open_gateway`` does."""
-    refuse_unconfirmed(settings, environment)
-    return load_secrets(settings.orders, environment)
-
-
-def refuse_unconfirmed(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Raise SettingsError unless the orders are not real, or somebody typed that they are."""
-    words = (settings.run.name, "LIVE")
-    typed = environment[CONFIRMATION] if CONFIRMATION in environment else ""
-    if settings.orders.live and typed not in words:
-        raise SettingsError(
-            explain(
-                f"real orders to {settings.orders.gateway} were not confirmed, typed {typed!r}",
-                rule=f"with orders.live = true somebody types {' or '.join(words)} at the start",
-                cure=f"type it when asked, or export {CONFIRMATION}={settings.run.name}",
-            )
-        )
 
 
 class _Errand(NamedTuple):

@@ -11,12 +11,12 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from time import monotonic_ns, sleep, time_ns
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpdate
-from pipeline.brokers.orders import BrokerGateway, open_gateway
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.gaps import gap_of
 from pipeline.channels.line import FEED, RISK
@@ -40,6 +40,9 @@ from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages, measured
 from pipeline.runtime.stopping import Stop, stop_on_signals
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.brokers.orders import BrokerGateway
 
 log = logging.getLogger("risk")
 
@@ -120,6 +123,8 @@ class _Shell:
         settings = self._settings
         if settings.orders.gateway == "paper":
             return PaperGateway.of(settings, self._session.quote, self._now_ns)
+        from pipeline.brokers.orders import open_gateway  # an HTTP client, not for paper
+
         return open_gateway(settings, self._line.wake, is_exit_id, os.environ)
 
     def _now_ns(self) -> int:

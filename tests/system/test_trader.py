@@ -32,7 +32,7 @@ from pipeline.trader import screen as screen_module
 from pipeline.trader.config import settings_of
 from tests.system.conftest import GUIDE, ROOT, WAIT_SECONDS_MAX
 from tests.system.golden import TICKS, golden_trades, row_of, write_day
-from tests.system.test_stopping import HERE
+from tests.system.running import HERE
 
 Config = dict[str, Any]
 NOBODY: Config = {  # an address at which nobody listens

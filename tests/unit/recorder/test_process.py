@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -286,18 +285,6 @@ def test_what_a_killed_one_left_is_settled_at_the_end_and_not_before_the_first_t
     assert recorder.result() == 0
     assert unsettled_days(tmp_path / "rec") == []
     assert len(read_recording(part.parent.parent, settings.instruments)) == 5
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a file system with next to no room."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96k,mode=0700", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root can mount a small file system, and not everywhere")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_a_full_disk_ends_the_recorder_with_its_message_and_leaves_what_was_whole(
