@@ -43,7 +43,7 @@ def test_every_tick_comes_right_behind_its_depth(
 ) -> None:
     config = tickpipe.folder / "config.toml"
     config.write_text(for_kite(GUIDE.read_text()) if broker == "kite" else GUIDE.read_text())
-    day = write_day(tickpipe.folder / "day.csv")
+    day = write_day(tickpipe.folder / "day.csv", ticks=1_500)
     changes = [strategy, "strategy.depth=true", 'feed.mode="full"', "strategy.failures_max=1"]
     chosen = [part for change in changes for part in ("--set", change)]
     options = ("--through-simulator", "--config", config, *chosen)
@@ -53,7 +53,7 @@ def test_every_tick_comes_right_behind_its_depth(
 
 
 def test_a_tick_file_has_no_depth_and_says_so(tickpipe: Tickpipe, strategy: str) -> None:
-    day = write_day(tickpipe.folder / "day.csv")
+    day = write_day(tickpipe.folder / "day.csv", ticks=100)
     chosen = ("--set", strategy, "--set", "strategy.depth=true", "--set", 'feed.mode="full"')
     for verb in ("backtest", "replay"):
         code, output = tickpipe.run(verb, day, *chosen)

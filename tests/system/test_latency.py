@@ -10,7 +10,9 @@ from pipeline.records import Stage
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.reasons import Reason
 from tests.system.conftest import Tickpipe
-from tests.system.golden import TICKS, write_day
+from tests.system.golden import write_day
+
+TICKS = 2_000
 
 
 def samples(text: str) -> int:
@@ -24,7 +26,7 @@ def samples(text: str) -> int:
 def test_the_results_show_the_latency_of_every_stage_of_the_day(
     tickpipe: Tickpipe, mode: str
 ) -> None:
-    day = write_day(tickpipe.folder / "day.csv")
+    day = write_day(tickpipe.folder / "day.csv", TICKS)
     code, output = tickpipe.run("replay", day, "--mode", mode)
     assert code == 0, output
     parameters, trades = tickpipe.results_file()
@@ -41,7 +43,7 @@ def test_the_results_show_the_latency_of_every_stage_of_the_day(
 
 
 def test_every_order_of_the_ledger_has_its_times_in_order(tickpipe: Tickpipe) -> None:
-    day = write_day(tickpipe.folder / "day.csv")
+    day = write_day(tickpipe.folder / "day.csv", TICKS)
     code, output = tickpipe.run("replay", day)
     assert code == 0, output
     (path,) = tickpipe.results.glob("ledger_*.sqlite")
