@@ -47,6 +47,7 @@ from tests.model.program import (
 Memory = tuple[int, ...]
 Buffer = tuple[tuple[int, int], ...]  # (place in memory, value), oldest first
 _BARRIER = (-1, 0)
+_UNSEEN = (Do, Jump, Barrier)  # by the others
 
 
 class Rules(NamedTuple):
@@ -184,7 +185,7 @@ class Machine:
             return not self._rules.fused
         if isinstance(instruction, Fence):
             return bool(buffer)
-        return not isinstance(instruction, Do | Jump | Barrier)
+        return not isinstance(instruction, _UNSEEN)
 
     def _pushed(self, instruction: object, buffer: Buffer, registers: Registers) -> Buffer:
         if isinstance(instruction, Store):
