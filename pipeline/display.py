@@ -66,6 +66,7 @@ class Display:
             *self._progress(beats),
             self._processes(beats),
             self._latencies(beats),
+            *self._waiting_note(),
         )
 
     def _headline(self, beats: Beats, now: float) -> Text:
@@ -137,6 +138,11 @@ class Display:
                 shown = [f"{ns / 1_000:,.0f}" for ns in values_ns]
                 table.add_row(stage.title.lower(), f"{samples:,}", *shown)
         return table
+
+    def _waiting_note(self) -> list[Text]:
+        if not self._settings.channels.lockstep:
+            return []
+        return [Text("lockstep: a tick in hand waits for those before it, and that counts here")]
 
 
 class _Rate:

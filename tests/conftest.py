@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 MARK = "TICKPIPE_TESTS"
 os.environ[MARK] = str(os.getpid())
 
+# And a folder for temporary files, so that it finds theirs alone; those of pytest stay where they
+# are kept for people.
+os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.gettempdir()
+os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="tests-of-tickpipe-")
+
 # How long an example takes says something of the machine only.
 hypothesis.settings.register_profile("tickpipe", deadline=None)
 hypothesis.settings.load_profile("tickpipe")
@@ -22,6 +31,10 @@ hypothesis.settings.load_profile("tickpipe")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the look for leftovers last."""
     items.sort(key=lambda item: item.path.name == "test_leftovers.py")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["TMPDIR"])
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +50,15 @@ def shared_data() -> Path:
 def configs() -> Path:
     """Return the folder of configurations that ship."""
     return ROOT / "configs"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system with next to no room."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96k,mode=0700", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small file system, and not everywhere")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)

@@ -30,13 +30,11 @@ def survivors(mark: str) -> list[psutil.Process]:
     return found
 
 
-def files() -> list[Path]:
-    """Return run directories in shared memory, and temporary files with our name."""
-    runs = Path("/dev/shm").glob(f"tickpipe-{os.getuid()}*/*")
+def files(mark: str) -> list[Path]:
+    """Return run directories in shared memory that are named after this run, and its temporary
+    files with our name."""
+    runs = Path("/dev/shm").glob(f"tickpipe-{os.getuid()}/*{mark}*")
     return sorted([*runs, *Path(tempfile.gettempdir()).glob("tickpipe*")])
-
-
-BEFORE = files()  # a run of the user's own may be going on
 
 
 def wait_for_none(find: Callable[[], Collection[object]]) -> Collection[object]:
@@ -53,7 +51,8 @@ def test_no_process_is_left() -> None:
 
 
 def test_no_shared_memory_and_no_temporary_file_is_left() -> None:
-    assert not wait_for_none(lambda: [path for path in files() if path not in BEFORE])
+    mark = os.environ["TICKPIPE_TESTS"]
+    assert not wait_for_none(lambda: files(mark))
 
 
 def test_a_survivor_would_be_found() -> None:
@@ -64,3 +63,9 @@ def test_a_survivor_would_be_found() -> None:
             assert not wait_for_none(lambda: {child.pid} - {found.pid for found in survivors(mark)})
         finally:
             child.kill()
+
+
+def test_a_file_that_is_left_would_be_found() -> None:
+    mark = os.environ["TICKPIPE_TESTS"]
+    with tempfile.TemporaryDirectory(prefix="tickpipe-") as folder:
+        assert files(mark) == [Path(folder)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
@@ -56,6 +56,26 @@ class Reply:
         if not isinstance(found, dict):
             raise Unreadable(f"HTTP {self.status}: {self.body[:CHARACTERS_MAX]!r}")
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a reply says, in our words."""
+
+    body: Mapping[str, Any]
+    succeeded: bool
+    proves_refusal: bool
+    text: str  # the broker's words where it did not succeed
+
+    @property
+    def data(self) -> Any:
+        """Return what was asked for. Raises Unreadable."""
+        if not self.succeeded:
+            raise Unreadable(self.text)
+        return field_of(self.body, "data")
+
+
+ReadAnswer = Callable[[Reply], Answer]  # raises Unreadable
 
 
 class OrderForms(Protocol):
@@ -198,6 +218,30 @@ def refused(order_id: str, text: str, secrets: Sequence[str]) -> OrderUpdate:
 
 def unknown(order_id: str, text: str, secrets: Sequence[str]) -> OrderUpdate:
     return _told(order_id, OrderState.UNKNOWN, text, secrets)
+
+
+def proven_by(
+    reply: Reply, read: ReadAnswer, order_id: str, id_name: str, secrets: Sequence[str]
+) -> OrderUpdate:
+    """Return what the reply to a request to place proves; ``id_name`` is the broker's order id."""
+    try:
+        answer = read(reply)
+        if answer.succeeded:
+            broker_id = str(field_of(answer.data, id_name))
+            return OrderUpdate(order_id=order_id, state=OrderState.ACCEPTED, broker_id=broker_id)
+    except (Unreadable, TypeError) as error:
+        return unknown(order_id, f"unreadable answer: {error}", secrets)
+    told = refused if answer.proves_refusal else unknown
+    return told(order_id, answer.text, secrets)
+
+
+def why_not_cancelled(reply: Reply, read: ReadAnswer, secrets: Sequence[str]) -> str:
+    """Return why a cancel was refused, or may have been; "" = it was taken."""
+    try:
+        answer = read(reply)
+    except Unreadable as error:
+        return masked(str(error), secrets)
+    return "" if answer.succeeded else masked(answer.text, secrets)
 
 
 def _told(order_id: str, state: OrderState, text: str, secrets: Sequence[str]) -> OrderUpdate:

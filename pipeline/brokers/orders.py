@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeVar
 
 import httpx
 
+from pipeline.brokers.confirming import order_login
 from pipeline.brokers.connection import UpdatesConnection
 from pipeline.brokers.contract import BrokerBook, Order, OrderState, OrderUpdate
 from pipeline.brokers.forms import OrderForms, Reply, Request, Unreadable, refused, unknown
@@ -29,12 +30,11 @@ from pipeline.brokers.kite.order_forms import KiteOrderForms
 from pipeline.brokers.notices import masked
 from pipeline.brokers.pacing import Pacing
 from pipeline.brokers.smartapi.order_forms import SmartApiOrderForms
-from pipeline.errors import SettingsError, TickpipeError, explain
-from pipeline.settings import OrdersSettings, Secrets, Settings, load_secrets
+from pipeline.errors import TickpipeError
+from pipeline.settings import OrdersSettings, Settings
 
 log = logging.getLogger("risk")
 
-CONFIRMATION = "TICKPIPE_CONFIRM_LIVE"  # the words typed at the start
 SENDERS = 4
 WAITING_MAX = 256  # orders and cancels that wait to leave
 GET_ATTEMPTS = 3
@@ -44,9 +44,8 @@ _FORMS: dict[str, type[KiteOrderForms | SmartApiOrderForms]] = {
     "kite": KiteOrderForms,
     "smartapi": SmartApiOrderForms,
 }
-_FINAL = frozenset(
-    {OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED}
-)
+# Polled. Of an order that nobody has seen risk asks the whole book, until it is sure of it.
+_SEEN = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
 _Rows = TypeVar("_Rows")
 # Nothing of a request has left when these are raised.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -68,26 +67,6 @@ def open_gateway(
     secrets = order_login(settings, environment)
     forms = _FORMS[broker.gateway](broker, settings.instruments, secrets)
     return BrokerGateway(broker, forms, wake, is_exit)
-
-
-def order_login(settings: Settings, environment: Mapping[str, str]) -> Secrets:
-    """Return the login of orders. Raises SettingsError as ``open_gateway`` does."""
-    refuse_unconfirmed(settings, environment)
-    return load_secrets(settings.orders, environment)
-
-
-def refuse_unconfirmed(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Raise SettingsError unless the orders are not real, or somebody typed that they are."""
-    words = (settings.run.name, "LIVE")
-    typed = environment[CONFIRMATION] if CONFIRMATION in environment else ""
-    if settings.orders.live and typed not in words:
-        raise SettingsError(
-            explain(
-                f"real orders to {settings.orders.gateway} were not confirmed, typed {typed!r}",
-                rule=f"with orders.live = true somebody types {' or '.join(words)} at the start",
-                cure=f"type it when asked, or export {CONFIRMATION}={settings.run.name}",
-            )
-        )
 
 
 class _Errand(NamedTuple):
@@ -180,7 +159,7 @@ class BrokerGateway:
 
     def restore(self, order: Order, state: OrderState, filled: int, turnover_e4: int) -> None:
         """Follow an order that a risk which died may have sent; it is not sent again."""
-        if state not in _FINAL:
+        if state in _SEEN:
             with self._changed:
                 self._open.add(order.order_id)
 
@@ -407,10 +386,10 @@ class BrokerGateway:
         with self._changed:
             if update.order_id and update.broker_id:
                 self._ids[update.order_id] = update.broker_id
-            if update.order_id and update.state in _FINAL:
-                self._open.discard(update.order_id)
-            elif update.order_id:
+            if update.order_id and update.state in _SEEN:
                 self._open.add(update.order_id)
+            else:
+                self._open.discard(update.order_id)
             name = update.broker_id or update.order_id
             if name in self._told and self._told[name] == update:
                 return False

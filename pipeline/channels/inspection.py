@@ -8,15 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.channels.cell import CellReader
-from pipeline.channels.layout import (
-    CLAIMED,
-    PARKED_OFFSET,
-    PUBLISHED,
-    READER,
-    STATE,
-    Kind,
-    State,
-)
+from pipeline.channels.layout import CLAIMED, PARKED_OFFSET, PUBLISHED, READER, STATE, Kind, State
 from pipeline.channels.line import FEED, RECORDER, TICKS
 from pipeline.channels.locks import lock_is_held
 from pipeline.channels.readers import FILE_NAME

@@ -17,7 +17,7 @@ from pipeline.brokers.recorded.files import read_ticks
 from pipeline.brokers.recorded.session import Recording, refuse_missing_depth
 from pipeline.brokers.smartapi import session as smartapi
 from pipeline.brokers.smartapi.session import SmartApiSession
-from pipeline.channels.line import FeedLine
+from pipeline.channels.feed_line import FeedLine
 from pipeline.channels.waiting import PollYielding
 from pipeline.feed.connection import Connection
 from pipeline.feed.connections import Connections

@@ -30,7 +30,7 @@ from pipeline.brokers.recorded.journal import (
     write_journal,
 )
 from pipeline.brokers.recorded.parquet import KINDS, Rows, arrow, recorded
-from pipeline.channels.recording import RecorderLine, Tape
+from pipeline.channels.recorder_line import RecorderLine, Tape
 from pipeline.errors import RecordingFailed, TickFileError, explain
 from pipeline.records import ProcessState
 from pipeline.runtime import boundary, duty_cycle

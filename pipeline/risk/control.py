@@ -6,8 +6,9 @@
     close     close everything and go on: what a user's program asks
     status    nothing changes
 
-Nothing resumes by itself: a halt is in the ledger of the day, and another risk process finds it
-there. What keeps entries out besides (the broker's book, a full disk) is not lifted.
+Nothing resumes by itself: a halt is in the ledger of the day, where another risk process finds it,
+and the ledger of the next day begins with it. What keeps entries out besides (the broker's book, a
+full disk) is not lifted.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
 3  on_tick      the tick's exits
 4  execute      order rows durable, orders sent
 5  hear         what became of them: fills and trades durable
-6  look         with every heartbeat: ask the broker when it is due, write what exits remember
+6  look         with every heartbeat: ask the broker when it is due, write what exits remember;
+                act_without_ticks: close what must not wait for a tick
 
 Where the ledger cannot be written, an exit leaves all the same and is written when there is room
 again; an entry does not leave, and entries are halted until then.
@@ -21,21 +22,13 @@ from numpy.typing import NDArray
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderState, OrderUpdate
 from pipeline.records import SignalRow
-from pipeline.risk.history import Change, Event, Mark
+from pipeline.risk.history import Change, Event, LossMark, Mark
 from pipeline.risk.in_flight import Flight
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.limits import Refusal
 from pipeline.risk.numbering import is_exit_id
 from pipeline.risk.reconciliation import Findings, Reconciliation
-from pipeline.risk.resting import (
-    AGAIN,
-    again,
-    cancelling,
-    overdue,
-    overdue_without_ticks,
-    resting_exits,
-    to_order_again,
-)
+from pipeline.risk.resting import overdue, overdue_without_ticks, resting_exits
 from pipeline.risk.restoring import marks_of
 from pipeline.risk.rows import EVENT, SEQ, TickRow, tick_rows
 from pipeline.risk.session import Heard, RiskSession
@@ -79,14 +72,14 @@ class Desk:
         self._tell = tell or (lambda kind, text: ledger.put(Event(kind, text, 0)))
         self._clock = clock
         self._held: deque[tuple[object, ...]] = deque()
-        self._marked: list[Mark] = []
+        self._marked: list[Mark | LossMark] = []
         self._marked_ns = 0
         self._reconciliation = Reconciliation(session.instruments, session.recovery)
         self._book: BrokerBook | None = None  # the newest one
         self._doubtful = False
         self._asked_ns: int | None = None
         self._rest_ns = session.rest_ns
-        self._again: dict[str, str] = {}  # exits being cancelled, the reason to order them again
+        self._cancelled: list[str] = []  # ids of exits of whose cancel the end was not heard
 
     @property
     def held_count(self) -> int:
@@ -142,14 +135,15 @@ class Desk:
     def flatten(self, reason: str, now_ns: int | None = None) -> None:
         """Close everything at the last prices, and cancel what would open more.
 
-        Resting limit exits are cancelled, and closed anew when that is heard. With ``now_ns``
-        they rest on, and exits that the broker refused are not asked for again at once.
+        Somebody wants it: resting limit exits are cancelled, and what is not filled is ordered
+        again until it is. With ``now_ns`` a rule asks, as patient as retrying.py and again and
+        again by itself: exits rest on.
         """
         self.cancel_entries()
         if now_ns is None:
-            resting = resting_exits(self.session.flights.live)
-            self._cancel_exits([(flight, reason) for flight in resting])
-            self.hear()
+            self.session.watches.want_out(reason)
+            self._put_marks()
+            self._cancel_exits(resting_exits(self.session.flights.live))
         self._execute(self.session.flatten(reason, now_ns=now_ns))
 
     def cancel_entries(self) -> None:
@@ -159,49 +153,47 @@ class Desk:
                 self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
         self.hear()
 
-    def give_up_resting(self, now_ns: int) -> None:
-        """Cancel the limit exits that rest for too long by CLOCK_MONOTONIC; not in lockstep."""
+    def act_without_ticks(self, now_ns: int) -> None:
+        """Cancel the limit exits that rest for too long, and close what somebody wants closed, by
+        CLOCK_MONOTONIC; not in lockstep, where the ticks are the clock."""
         session = self.session
         if self._rest_ns and session.awaits_fills:
             prices_e4 = [session.last_price_e4(at) for at in range(len(session.instruments))]
             live = session.flights.live
             self._give_up(overdue_without_ticks(live, now_ns, self._rest_ns, prices_e4))
+        for position in session.book.open_positions():
+            watch = session.watch(position.instrument)
+            if watch is not None and watch.wanted:
+                self._execute(session.exits_without_tick(position.instrument, now_ns))
 
     def _give_up(self, flights: Sequence[Flight]) -> None:
         """Cancel limit exits that rest for too long."""
-        if not flights:
-            return
         for flight in flights:
             self._tell(ORDER, f"{flight.order.order_id} rests at its limit: it is cancelled")
-        self._cancel_exits([(flight, again(flight.order.reason)) for flight in flights])
-        self.hear()
+        self._cancel_exits(flights)
 
-    def _cancel_exits(self, exits: Sequence[tuple[Flight, str]]) -> None:
-        """Ask to cancel exits. Then what is left of each is ordered again with the reason beside
-        it, or with the one it was cancelled with before; "" = the rules decide."""
-        for flight, reason in exits:
-            order_id = flight.order.order_id
-            known = self._again[order_id] if order_id in self._again else ""
-            self._again[order_id] = reason or known
-            if reason and reason != known:
-                self._ledger.put(Event(AGAIN, cancelling(order_id, reason), 0))
-        if exits:
-            self._commit()
-        for flight, _ in exits:
+    def _cancel_exits(self, flights: Sequence[Flight]) -> None:
+        """Ask to cancel exits; why is durable before."""
+        if not flights:
+            return
+        self._commit()
+        for flight in flights:
             flight.cancel_ns = self.session.newest_event_ns
             flight.cancel_sent_ns = self._clock()
+            if flight.order.order_id not in self._cancelled:
+                self._cancelled.append(flight.order.order_id)
             self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
+        self.hear()
 
-    def _order_again(self) -> None:
-        """Have what was cancelled decided again, now that the end of it is known."""
+    def _decide_again(self) -> None:
+        """Have decided again what was cancelled and has ended."""
         live = {flight.order.order_id for flight in self.session.flights.live}
-        ended = {order_id: why for order_id, why in self._again.items() if order_id not in live}
+        ended = [order_id for order_id in self._cancelled if order_id not in live]
+        self._cancelled = [order_id for order_id in self._cancelled if order_id in live]
         for order_id in ended:
-            del self._again[order_id]
-        for order_id, reason in ended.items():
             flight = self.session.flights.known(order_id)
-            if flight is not None:
-                self._execute(self.session.exits_again(flight.order, reason))
+            assert flight is not None, "risk sent what it cancels"
+            self._execute(self.session.exits_without_tick(flight.order.instrument))
 
     def _is_due(self, seq: int) -> bool:
         tick_seq = self._held[0][_TICK_SEQ]
@@ -251,8 +243,8 @@ class Desk:
                 self._on_book(each)
         self._put_marks()
         self._commit()
-        if self._again:
-            self._order_again()
+        if self._cancelled:
+            self._decide_again()
 
     def _on_update(self, update: OrderUpdate) -> None:
         heard = self.session.on_update(update, self._clock())
@@ -302,8 +294,6 @@ class Desk:
     def start(self, now_ns: int) -> None:
         """Refuse entries until the broker's book agrees with what was restored, and ask for it."""
         self._reconciliation.restore(self._ledger.outside())
-        if any(event.kind == AGAIN for event in self._ledger.events()):
-            self._again = to_order_again(self._ledger.history())
         self.session.obstacles[RECONCILE] = NO_BOOK_YET
         self.look(now_ns)
 

@@ -95,6 +95,7 @@ class ExitWatch:
     targets_reached: int = 0
     armed: bool = False  # the trailing stop
     even: bool = False  # the breakeven stop
+    wanted: str = ""  # the reason with which somebody wants all of it closed; "" = nobody
     unsold: dict[str, Exit] = field(default_factory=dict)  # of targets, by order that ended early
     best: int = field(init=False)  # levels since entry, the entry's included
     worst: int = field(init=False)
@@ -149,12 +150,19 @@ class ExitWatch:
         self.stop = stop
         low = max(self.worst, stop + 1, self._bound_low)
         high = min(calm, self._bound_high)
+        if self.wanted:
+            low, high = ANY_E4, -ANY_E4
         self.quiet_low_e4, self.quiet_high_e4 = (low, high) if self.sign > 0 else (-high, -low)
 
     def target_level(self, reason: str) -> int:
         """Return the level of the target "Take Profit n"."""
         target = self.rules.targets[target_number(reason) - 1]
         return self.sign * self.entry_e4 + target.points_e4
+
+    def want(self, reason: str) -> None:
+        """Let the position be closed at any price until it is: somebody wants it, no rule."""
+        self.wanted = reason
+        self.refresh()
 
     def owe(self, order_id: str, unsold: Exit | None) -> None:
         """Keep what an order of a target ended without; None = nothing, it may still be filled."""
@@ -213,7 +221,7 @@ def _reason_to_leave(watch: ExitWatch, level: int, now_ns: int) -> str:
         return Reason.SESSION_END
     if level <= watch.stop:
         return _stop_hit(watch, level)
-    return Reason.TIME_LIMIT if now_ns >= watch.limit_ns else ""
+    return Reason.TIME_LIMIT if now_ns >= watch.limit_ns else watch.wanted
 
 
 def _stop_hit(watch: ExitWatch, level: int) -> str:

@@ -1,4 +1,5 @@
-"""Reads the market data that ships: every TOML file of pipeline/risk/data, as one."""
+"""Reads the market data that ships, every TOML file of pipeline/risk/data as one, and what outlasts
+the day of a ledger."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,10 @@ from pipeline.brokers.recorded.files import read_ticks
 from pipeline.errors import TickpipeError, explain
 from pipeline.records import IST
 from pipeline.risk.calendar import Calendar, DayState
+from pipeline.risk.history import Event
 from pipeline.risk.hours import dates_of
+from pipeline.risk.ledger import Ledger, ledger_before
+from pipeline.risk.mandate import CARRIED, STATE, Mandate
 from pipeline.risk.rulebook import NO_RULES, Rulebook, parse_rulebook
 from pipeline.risk.starting import check_start, needs_rulebook
 from pipeline.settings import Settings
@@ -87,3 +92,25 @@ def session_days(settings: Settings) -> Callable[[date], tuple[time, time] | Non
 def rulebook_for(settings: Settings) -> Rulebook:
     """Return what ``settings`` needs of the data; nothing where nothing is needed."""
     return read_rulebook() if needs_rulebook(settings) else NO_RULES
+
+
+def carry_over(ledger: Ledger, path: Path, now_ns: int) -> str:
+    """Have ``ledger`` (at ``path``), where it begins its day, begin with the halt that the day
+    before left; return what people should be told, "" = nothing.
+
+    Raises UserError for a ledger of the day before that cannot be read.
+    """
+    before = None if ledger.events() else ledger_before(path)
+    if before is None:
+        return ""
+    with Ledger.read(before) as earlier:
+        requests = [event.text for event in earlier.events() if event.kind == STATE]
+    day = datetime.strptime(before.stem.rsplit("_", 1)[1], "%Y%m%d").date()
+    mandate = Mandate.into_the_next_day(requests, day)
+    if mandate.takes_entries:
+        return ""
+    text = f"{mandate}: nobody has resumed since; `tickpipe resume` takes entries again"
+    ledger.put(Event(CARRIED, text, now_ns))
+    ledger.put(Event(STATE, str(mandate), now_ns))
+    ledger.try_commit()
+    return text

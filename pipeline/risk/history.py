@@ -1,8 +1,9 @@
 """What a session is rebuilt from: the records of a ledger, in the order in which they were made.
 
-Beside orders and fills: where an order stood from then on, what the exits of a position remember,
-what the account held that is not ours, and what a person should know. Nothing else is needed, so
-starting is recovering: a session that takes the history stands where the one before it stood.
+Beside orders and fills: where an order stood from then on, what the exits of a position and the
+loss limits remember, what the account held that is not ours, and what a person should know. Nothing
+else is needed, so starting is recovering: a session that takes the history stands where the one
+before it stood.
 """
 
 from __future__ import annotations
@@ -41,6 +42,16 @@ class Mark(NamedTuple):
     high_e4: int
     targets_reached: int
     tick_seq: int  # the last tick in it
+    last_e4: int  # the last price of the instrument
+    wanted: str  # the reason with which somebody wants all of it closed; "" = nobody
+
+
+class LossMark(NamedTuple):
+    """What the loss limits remember; the last one counts."""
+
+    day: int  # days since 1970-01-01, IST
+    begin_e4: int  # equity at the first look of the day
+    peak_e4: int  # the highest equity so far
 
 
 class Outside(NamedTuple):
@@ -59,6 +70,6 @@ class Event(NamedTuple):
     ts_ns: int  # epoch
 
 
-Record = Order | Sent | Change | Fill | Mark | Outside | Event
+Record = Order | Sent | Change | Fill | Mark | LossMark | Outside | Event
 
 START = "start"  # an event: from here on seqs are those of another run

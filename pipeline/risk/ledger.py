@@ -16,6 +16,7 @@ Some facts about it:
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -29,13 +30,13 @@ from typing import Any, get_type_hints
 from pipeline.brokers.contract import Fill, Order
 from pipeline.errors import AlreadyRunning, LedgerFailed, TickpipeError, UserError, explain
 from pipeline.results.trades import Trade
-from pipeline.risk.history import Change, Event, Mark, Outside, Record, Sent
+from pipeline.risk.history import Change, Event, LossMark, Mark, Outside, Record, Sent
 from pipeline.risk.limits import Refusal
 from pipeline.settings import Settings
 
 MEMORY = ":memory:"
 APPLICATION_ID = 0x7469636B  # "tick"
-VERSION = 3
+VERSION = 4
 LAZY_MAX = 64
 
 _TABLES: dict[type[Any], str] = {
@@ -45,13 +46,14 @@ _TABLES: dict[type[Any], str] = {
     Fill: "fills",
     Trade: "trades",
     Mark: "marks",
+    LossMark: "loss_marks",
     Outside: "outside",
     Refusal: "refusals",
     Event: "events",
 }
-_KEYS = {Order: "order_id", Trade: "trade_id", Mark: "position_id"}
-_REPLACED = {Mark}  # of which only the last one of a key is kept
-_HISTORY = (Order, Sent, Change, Fill, Mark, Outside, Event)
+_KEYS = {Order: "order_id", Trade: "trade_id", Mark: "position_id", LossMark: "day"}
+_REPLACED = {Mark, LossMark}  # of which only the last one of a key is kept
+_HISTORY = (Order, Sent, Change, Fill, Mark, LossMark, Outside, Event)
 
 
 def ledger_path(settings: Settings, now: datetime) -> Path:
@@ -62,6 +64,14 @@ def ledger_path(settings: Settings, now: datetime) -> Path:
     """
     day = f"{now:%Y%m%d}" if settings.recovers else f"{now:%Y%m%d_%H%M%S_%f}"
     return settings.run.results_dir / f"ledger_{settings.run.name}_{day}.sqlite"
+
+
+def ledger_before(path: Path) -> Path | None:
+    """Return the newest ledger of the run of ``path`` and of an earlier day, if there is one."""
+    name, day = path.stem.rsplit("_", 1)
+    days = "[0-9]" * len(day)
+    earlier = (found for found in path.parent.glob(f"{glob.escape(name)}_{days}.sqlite"))
+    return max((found for found in earlier if found.name < path.name), default=None)
 
 
 def _columns(kind: type[Any]) -> str:
@@ -151,7 +161,7 @@ class Ledger:
 
     # Writing ----------------------------------------------------------------------------------
 
-    def put(self, record: Order | Change | Fill | Trade | Mark | Outside | Event) -> None:
+    def put(self, record: Record | Trade) -> None:
         """Have ``record`` written with the next ``commit``.
 
         Raises TickpipeError for an order whose id was used before.

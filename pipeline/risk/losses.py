@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pipeline.risk.charges import plain_e4
 from pipeline.risk.exits import ANY_E4, NEVER_NS
+from pipeline.risk.history import LossMark
 from pipeline.risk.hours import DAY_NS, IST_OFFSET_NS, MINUTE_NS, day_of
 from pipeline.risk.reasons import Reason
 from pipeline.settings import RiskSettings, e4
@@ -35,6 +36,17 @@ class Losses:
         self._begin_e4 = 0  # equity at the first look of the day
         self._peak_e4 = -ANY_E4  # the highest equity of the run
         self._equity_e4 = 0  # at the last look
+
+    @property
+    def mark(self) -> LossMark | None:
+        """What the limits remember; None before the first look, or where nothing is watched."""
+        if not self.watched or self._day < 0:
+            return None
+        return LossMark(self._day, self._begin_e4, self._peak_e4)
+
+    def restore(self, mark: LossMark) -> None:
+        """Remember what limits that are gone remembered, and nothing else."""
+        self._day, self._begin_e4, self._peak_e4 = mark
 
     def look(self, equity_e4: int, ts_event_ns: int) -> Breach | None:
         """Take the equity at an exchange time and return the limit that it reaches, if any."""

@@ -5,16 +5,21 @@
     HALTED      as REDUCING, for a reason that somebody must look at
 
 Cancels and exits pass in every state. A halt is lifted by a resume only, and by nothing else: to
-reduce leaves it as it is, and so does a new day.
+reduce leaves it as it is, and so does a new day. A halt by the loss of a day ends with its day.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
 
 from pipeline.errors import TickpipeError, explain
+from pipeline.risk.reasons import Reason
+
+_SINCE = re.compile(r", since [0-9]{4}-[0-9]{2}-[0-9]{2}$")
 
 
 class TradingState(StrEnum):
@@ -67,5 +72,19 @@ class Mandate(NamedTuple):
             mandate = mandate.asked(cls.parse(text))
         return mandate
 
+    @classmethod
+    def into_the_next_day(cls, requests: Iterable[str], day: date) -> Mandate:
+        """Return what outlasts ``day``, of whose ledger these are the requests, oldest first."""
+        mandate = cls()
+        for text in requests:
+            wanted = cls.parse(text)
+            if wanted.reason != Reason.DAILY_LOSS:
+                mandate = mandate.asked(wanted)
+        if mandate.takes_entries:
+            return cls()
+        since = "" if _SINCE.search(mandate.reason) else f", since {day}"
+        return mandate._replace(reason=mandate.reason + since)
 
+
+CARRIED = "carried"  # the kind of an event: a halt of an earlier day, with which this one begins
 STATE = "state"  # the kind of an event whose text is a mandate that was asked for

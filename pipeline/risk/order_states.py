@@ -98,7 +98,12 @@ class News(NamedTuple):
 
 
 def hear(known: Standing, update: OrderUpdate) -> News:
-    """Return what ``update`` says beyond what is ``known``, in any order and however often."""
+    """Return what ``update`` says beyond what is ``known``, in any order and however often.
+
+    Another order of the broker with the same tag says nothing of ours; reconciliation.py tells.
+    """
+    if is_another(known, update):
+        return News(known)
     more, gained_e4, wrong_totals = _beyond(known, update)
     filled = known.filled + more
     heard, wrong_state = _true_to_totals(update.state, filled, known.quantity)
@@ -116,6 +121,11 @@ def hear(known: Standing, update: OrderUpdate) -> News:
         known.broker_id or update.broker_id,
     )
     return News(standing, more, gained_e4, "; ".join(filter(None, reports)))
+
+
+def is_another(known: Standing, update: OrderUpdate) -> bool:
+    """Return whether ``update`` is of another order of the broker than the one that is known."""
+    return bool(known.broker_id and update.broker_id and update.broker_id != known.broker_id)
 
 
 def fill_of(order: Order, news: News, ts_event_ns: int) -> Fill:

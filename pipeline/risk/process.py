@@ -11,22 +11,24 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from time import monotonic_ns, sleep, time_ns
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import BrokerBook, Order, OrderGateway, OrderUpdate
-from pipeline.brokers.orders import BrokerGateway, open_gateway
 from pipeline.brokers.paper.orders import PaperGateway
 from pipeline.channels.gaps import gap_of
-from pipeline.channels.line import FEED, RISK, RiskLine, Watch
+from pipeline.channels.line import FEED, RISK
+from pipeline.channels.risk_line import RiskLine
+from pipeline.channels.watch import Watch
 from pipeline.records import IST, SIGNAL, ProcessState, Stage
 from pipeline.results.files import prepare_directory, write_results
 from pipeline.results.parameters import bare_url, settings_rows
 from pipeline.results.statistics import summarise
 from pipeline.risk.control import CONTROL, Control
 from pipeline.risk.desk import Desk
-from pipeline.risk.files import rulebook_for
+from pipeline.risk.files import carry_over, rulebook_for
 from pipeline.risk.history import START, Event
 from pipeline.risk.ledger import Ledger, ledger_path
 from pipeline.risk.numbering import is_exit_id
@@ -38,6 +40,9 @@ from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages, measured
 from pipeline.runtime.stopping import Stop, stop_on_signals
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.brokers.orders import BrokerGateway
 
 log = logging.getLogger("risk")
 
@@ -56,12 +61,15 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
     """Run risk until nothing more can come or a signal asks to stop; then flatten and export."""
     started = datetime.now(IST)
     prepare_directory(settings.run.results_dir)
+    path = ledger_path(settings, started)
     with (
         stop_on_signals(boundary.supervisor_pid()) as stop,
-        Ledger.open(ledger_path(settings, started)) as ledger,
+        Ledger.open(path) as ledger,
         RiskLine(settings, spin_bare) as line,
     ):
         ledger.settings_used(settings_rows(settings))
+        if settings.recovers and (carried := carry_over(ledger, path, time_ns())):
+            log.warning("%s", carried)
         shell = _Shell(settings, ledger, line)
         reason: str = Reason.ERROR
         try:
@@ -115,6 +123,8 @@ class _Shell:
         settings = self._settings
         if settings.orders.gateway == "paper":
             return PaperGateway.of(settings, self._session.quote, self._now_ns)
+        from pipeline.brokers.orders import open_gateway  # an HTTP client, not for paper
+
         return open_gateway(settings, self._line.wake, is_exit_id, os.environ)
 
     def _now_ns(self) -> int:
@@ -213,7 +223,7 @@ class _Shell:
         self._note_gaps()
         self._desk.look(monotonic_ns())
         if not self._line.lockstep:  # there the exchange's time decides alone
-            self._desk.give_up_resting(monotonic_ns())
+            self._desk.act_without_ticks(monotonic_ns())
         self._hear()
         self._close_when_the_feed_is_silent()
         self._close_when_orphaned()

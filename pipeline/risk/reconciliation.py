@@ -3,6 +3,7 @@
     order of ours, unproven, not in the books    never arrived, after enough books over enough time
     order of ours, accepted, not in the book     unexplained
     order with a tag that the ledger lacks       unexplained; its tag is not used again
+    another order with the tag of one of ours    unexplained
     order without a tag of ours                  outside: told, never touched
     shares that were there at the first look     outside: told, and expected from then on
     shares that differ otherwise                 unexplained, when two books in a row say so and
@@ -21,11 +22,12 @@ from dataclasses import dataclass, field
 from pipeline.brokers.contract import BrokerBook, OrderUpdate
 from pipeline.risk.history import Outside
 from pipeline.risk.in_flight import Flight, InFlight
-from pipeline.risk.order_states import UNPROVEN
+from pipeline.risk.order_states import UNPROVEN, is_another
 from pipeline.settings import Instrument, RecoverySettings
 
 Place = tuple[str, str]  # symbol and product
 
+ANOTHER_RUN = "does another run.name trade this account?"
 BOOKS_TO_BELIEVE = 2  # a broker does not answer for orders and positions at one instant
 
 
@@ -76,7 +78,8 @@ class Reconciliation:
             notes=tuple(self._notes(others, outside)),
             unexplained=(
                 *self._vanished(book, flights, in_book),
-                *(f"order {tag} is not in the ledger" for tag in strangers),
+                *(f"order {tag} is not in the ledger, {ANOTHER_RUN}" for tag in strangers),
+                *self._twins(book, flights),
                 *differing,
             ),
             doubtful=doubtful,
@@ -108,6 +111,13 @@ class Reconciliation:
             order_id, state = flight.order.order_id, flight.standing.state
             if state not in UNPROVEN and order_id not in in_book and book.asked_ns > flight.sent_ns:
                 yield f"order {order_id} was {state}, and the broker's book does not have it"
+
+    def _twins(self, book: BrokerBook, flights: InFlight) -> Iterator[str]:
+        for update in book.orders:
+            flight = flights.known(update.order_id)
+            if flight is not None and is_another(flight.standing, update):
+                ours = flight.standing.broker_id
+                yield f"{update.broker_id} has the tag of our {ours}, {ANOTHER_RUN}"
 
     def _notes(self, others: Iterable[OrderUpdate], found: Iterable[Outside]) -> Iterator[str]:
         for each in found:

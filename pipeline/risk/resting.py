@@ -1,38 +1,18 @@
 """Limit exits whose price ran away: which rest for too long, and what follows their cancel. Pure.
 
 Risk asks the broker to cancel such an exit. Until the end of it is heard its shares are in flight,
-so there are never two exits for the same shares. Then the rules decide at the price of then; what
-no rule would ask for again (a person's, the strategy's) is ordered again with its own reason. That
-reason is in the ledger before the cancel leaves, so that another risk knows it too.
+so there are never two exits for the same shares. Then the rules decide at the price of then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from pipeline.brokers.contract import Order, OrderState
-from pipeline.risk.history import Change, Event, Record
+from pipeline.brokers.contract import OrderState
 from pipeline.risk.in_flight import Flight
-from pipeline.risk.order_states import LIVE
-from pipeline.risk.reasons import Reason, target_number
 from pipeline.settings import RiskSettings
 
-AGAIN = "again"  # an event: an exit that is being cancelled, and the reason to order it again
-
 _RESTING = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
-_BY_RULE = frozenset(
-    {
-        Reason.SESSION_END,
-        Reason.STOP_LOSS,
-        Reason.BREAKEVEN_STOP,
-        Reason.TRAILING_STOP,
-        Reason.TIME_LIMIT,
-        Reason.DAILY_LOSS,
-        Reason.MAX_DRAWDOWN,
-        Reason.STALE_FEED,
-        Reason.RISK_MANAGEMENT,
-    }
-)
 
 
 def rest_ns_of(risk: RiskSettings) -> int:
@@ -75,35 +55,3 @@ def overdue_without_ticks(
         if now_ns - max(flight.sent_ns, flight.cancel_sent_ns) >= rest_ns
         and flight.order.price_e4 != prices_e4[flight.order.instrument]
     ]
-
-
-def again(reason: str) -> str:
-    """Return with which reason a cancelled exit is ordered again; "" = the rules decide."""
-    return "" if reason in _BY_RULE or target_number(reason) else reason
-
-
-def cancelling(order_id: str, reason: str) -> str:
-    """Return the text of the event that keeps ``reason``; ``to_order_again`` reads it."""
-    return f"{order_id} {reason}"
-
-
-def to_order_again(history: Iterable[Record]) -> dict[str, str]:
-    """Return by order id the reasons with which cancelled exits are still to be ordered again.
-
-    An exit that was ordered after the end of the cancelled one was heard is what came of it.
-    """
-    waiting: dict[str, str] = {}
-    ended: dict[str, int] = {}  # order id -> position
-    position_of: dict[str, int] = {}
-    for record in history:
-        if isinstance(record, Event) and record.kind == AGAIN:
-            order_id, _, reason = record.text.partition(" ")
-            waiting[order_id] = reason
-        elif isinstance(record, Change) and record.order_id in waiting:
-            if record.state not in LIVE:
-                ended[record.order_id] = position_of[record.order_id]
-        elif isinstance(record, Order):
-            position_of[record.order_id] = record.position_id
-            for order_id in [o for o, position in ended.items() if position == record.position_id]:
-                del ended[order_id], waiting[order_id]
-    return waiting

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Fill, Order
-from pipeline.risk.history import START, Change, Event, Mark, Outside, Record, Sent
+from pipeline.risk.history import START, Change, Event, LossMark, Mark, Outside, Record, Sent
 from pipeline.risk.in_flight import Flight
 from pipeline.risk.mandate import STATE, Mandate
 from pipeline.risk.numbering import is_exit_id
@@ -38,7 +38,7 @@ def restore(session: RiskSession, history: Iterable[Record], now_ns: int = 0) ->
 
     Of the last orders nobody knows whether they left; ``now_ns`` (CLOCK_MONOTONIC) counts as the
     time at which they were sent. Until its next tick an instrument stands at the price of its
-    last order, and the extremes of a position are those of its last mark.
+    last order, that of an open position at the price of its last mark, which has its extremes too.
     """
     restored = Restored()
     for record in history:
@@ -60,9 +60,9 @@ def _note(restored: Restored, record: Record) -> None:
         restored.marked.clear()
 
 
-def marks_of(session: RiskSession) -> list[Mark]:
-    """Return what the exits of every open position remember, for the ledger."""
-    return [
+def marks_of(session: RiskSession) -> list[Mark | LossMark]:
+    """Return what the exits of every open position and the loss limits remember."""
+    marks: list[Mark | LossMark] = [
         Mark(
             position.position_id,
             position.instrument,
@@ -72,10 +72,16 @@ def marks_of(session: RiskSession) -> list[Mark]:
             watch.high_e4,
             watch.targets_reached,
             session.judged_seq,
+            session.last_price_e4(position.instrument),
+            watch.wanted,
         )
         for position in session.book.open_positions()
         if (watch := session.watch(position.instrument)) is not None
     ]
+    losses = session.watches.losses.mark
+    if losses is not None:
+        marks.append(losses)
+    return marks
 
 
 def catch_up(session: RiskSession, ticks: NDArray[np.void], restored: Restored) -> NDArray[np.void]:
@@ -125,6 +131,12 @@ def _mark(session: RiskSession, mark: Mark) -> None:
     watch.targets_reached = max(watch.targets_reached, mark.targets_reached)
     watch.take(mark.low_e4)
     watch.take(mark.high_e4)
+    watch.want(mark.wanted)
+    session.know_price(mark.instrument, mark.last_e4)
+
+
+def _losses(session: RiskSession, mark: LossMark) -> None:
+    session.watches.losses.restore(mark)
 
 
 def _event(session: RiskSession, event: Event) -> None:
@@ -141,6 +153,7 @@ _TAKE: dict[type, Callable[[RiskSession, Any], None]] = {
     Fill: _fill,
     Change: _change,
     Mark: _mark,
+    LossMark: _losses,
     Event: _event,
     Sent: _nothing,
     Outside: _nothing,

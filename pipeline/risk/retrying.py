@@ -2,7 +2,8 @@
 
 A refusal is seldom over a microsecond later, and a flood of ticks would spend the account's orders
 of the day on it. So the next exit of that instrument waits, longer after each refusal in a row,
-until a fill. A person who flattens, and the end of the run, do not wait.
+until a fill. A person who flattens, and the end of the run, do not wait with their first order; a
+CLOSE of the strategy does.
 """
 
 from __future__ import annotations

@@ -91,9 +91,9 @@ class RiskSession:
         self._newest = NO_TICK
         self.judged_seq = 0  # the last tick whose exits were judged
         self._last: list[TickRow] = [NO_TICK] * count
-        self._watches = Watches(settings, rulebook)
-        self._watch_of = self._watches.of
-        self._due_ns = self._watches.due_ns  # a copy: on_tick looks at it with every tick
+        self.watches = Watches(settings, rulebook)
+        self._watch_of = self.watches.of
+        self._due_ns = self.watches.due_ns  # a copy: on_tick looks at it with every tick
         self._closed = [(0, int(ExitKind.NONE))] * count  # position id, kind of its last exit
         self._row_dtype = positions_dtype(count)
         self._as_of_signal = self._signals = self._refused = 0
@@ -110,11 +110,11 @@ class RiskSession:
         watch = self._watch_of[instrument]
         if watch is None or watch.quiet_low_e4 <= row[PRICE] <= watch.quiet_high_e4:
             return NO_ORDERS
-        return self._exits_of(row)
+        return self._exits_at(instrument, row)
 
     def quiet(self, ticks: NDArray[np.void]) -> int:
         """Return how many TICK rows, from the first on, cause no exit and move no stop."""
-        return self._watches.quiet(ticks, self.book.open_positions())
+        return self.watches.quiet(ticks, self.book.open_positions())
 
     def take_price(self, row: TickRow) -> None:
         """Take the price of a tick whose signals are handled before its exits."""
@@ -133,7 +133,9 @@ class RiskSession:
         if isinstance(judged, Refusal):
             self._refused += 1
             return judged
-        return self._close(signal) if judged is None else self._enter(signal, judged, now_ns)
+        if judged is None:
+            return self._close(signal, now_ns)
+        return self._enter(signal, judged, now_ns)
 
     def on_update(self, update: OrderUpdate, now_ns: int = 0) -> Heard | None:
         """Take what became known of an order by ``now_ns``; None where it is nothing new."""
@@ -174,51 +176,40 @@ class RiskSession:
         Raises TickpipeError when more is closed than is held.
         """
         self.version += 1
-        if self._watches.looks_at_losses:
-            self._watches.unsettle(self._equity_e4(), fill.ts_event_ns)
+        if self.watches.looks_at_losses:
+            self.watches.unsettle(self._equity_e4(), fill.ts_event_ns)
         delays = self._in_flight.land(fill)
         if not self.book.is_exit(order):
-            self._watches.entered(self.book.enter(order, fill, delays), fill.ts_event_ns)
-            self._due_ns = self._watches.due_ns
+            self.watches.entered(self.book.enter(order, fill, delays), fill.ts_event_ns)
+            self._due_ns = self.watches.due_ns
             return None
         watch = self._watch_of[order.instrument]
         assert watch is not None, "an open position has a watch"
         self._retries.filled(order.instrument)
         trade = self.book.leave(order, fill, watch.low_e4, watch.high_e4)
         if self.book.position(order.instrument) is None:
-            self._watches.left(order.instrument)
-            self._due_ns = self._watches.due_ns
+            self.watches.left(order.instrument)
+            self._due_ns = self.watches.due_ns
             self._closed[order.instrument] = (order.position_id, int(kind_of(order.reason)))
             self._cool_down.closed(order.reason, fill.ts_event_ns)
         return trade
 
     def flatten(
-        self,
-        reason: str,
-        cause: Cause = NO_CAUSE,
-        now_ns: int | None = None,
-        only: int | None = None,
+        self, reason: str, cause: Cause = NO_CAUSE, now_ns: int | None = None
     ) -> list[Order]:
-        """Return orders that close everything, or the instrument ``only``; with ``now_ns`` as
-        patient as retrying.py."""
+        """Return orders that close everything; with ``now_ns`` as patient as retrying.py."""
         orders: list[Order] = []
         for position in self.book.open_positions():
-            waits = now_ns is not None and self._retries.waits(position.instrument, now_ns)
-            if waits or only not in (None, position.instrument):
-                continue
-            shares = self._in_flight.closable(position)
-            orders += self._exit(position, shares, reason, cause)
+            if now_ns is None or not self._retries.waits(position.instrument, now_ns):
+                shares = self._in_flight.closable(position)
+                orders += self._exit(position, shares, reason, cause)
         return orders
 
-    def exits_again(self, ended: Order, reason: str) -> Sequence[Order]:
-        """Return what follows an exit that ended by a cancel, if its position is open still: all
-        of it with ``reason``, where "" what the rules say at the last price."""
-        position = self.book.position(ended.instrument)
-        if position is None or position.position_id != ended.position_id:
-            return NO_ORDERS
-        if reason:
-            return self.flatten(reason, only=ended.instrument)
-        return self._exits_at(ended.instrument, self._newest)
+    def exits_without_tick(self, instrument: int, now_ns: int = 0) -> Sequence[Order]:
+        """Return the exits that are due at the last price, though no tick came by ``now_ns``."""
+        newest = self._newest
+        row = (newest[SEQ], newest[EVENT], max(now_ns, newest[RECEIVED]), *newest[PRICE:])
+        return self._exits_at(instrument, row)
 
     def halt(self, reason: str) -> None:
         """Take no more entries until ``resume``; exits and cancels go on."""
@@ -261,6 +252,13 @@ class RiskSession:
         watch = self._watch_of[row[INSTRUMENT]]
         if watch is not None and row[SEQ] > after_seq:
             watch.take(row[PRICE])
+            if self.watches.looks_at_losses:
+                self.watches.losses.look(self._equity_e4(), row[EVENT])
+
+    def know_price(self, instrument: int, price_e4: int) -> None:
+        """Take the last price of an instrument from before a restart; its tick stays old."""
+        row = self._last[instrument]
+        self._last[instrument] = (*row[:PRICE], price_e4, *row[PRICE + 1 :])
 
     def skip_signals(self, seq: int) -> None:
         """Count the signals up to ``seq`` as handled: a risk that died had taken them."""
@@ -271,14 +269,10 @@ class RiskSession:
 
     def _exits_of_all(self, row: TickRow) -> Sequence[Order]:
         """Return the exits at a time from which a rule of time fires, in any instrument."""
-        orders = list(self._exits_of(row))
-        for instrument, watch in self._watches.due(row[EVENT]):
+        orders = list(self._exits_at(row[INSTRUMENT], row))
+        for instrument, watch in self.watches.due(row[EVENT]):
             orders += self._exits(instrument, watch, row)
         return orders
-
-    def _exits_of(self, row: TickRow) -> Sequence[Order]:
-        """Return the exits that the price of ``row`` causes."""
-        return self._exits_at(row[INSTRUMENT], row)
 
     def _exits_at(self, instrument: int, row: TickRow) -> Sequence[Order]:
         """Return the exits that the last price of ``instrument`` causes at the time of ``row``."""
@@ -337,11 +331,16 @@ class RiskSession:
             cash,
         )
 
-    def _close(self, signal: SignalRow) -> Sequence[Order]:
+    def _close(self, signal: SignalRow, now_ns: int) -> Sequence[Order]:
         position = self.book.position(signal.instrument)
         assert position is not None, "NOTHING_TO_CLOSE was checked"
         text = signal.text
         reason = text if text == Reason.STRATEGY_FAILED else STRATEGY_SIGNAL + text
+        watch = self._watch_of[signal.instrument]
+        assert watch is not None, "an open position has a watch"
+        watch.want(reason)
+        if self._retries.waits(signal.instrument, now_ns):
+            return NO_ORDERS  # the first tick after the pause closes
         return self._exit(position, self._in_flight.closable(position), reason, Cause.of(signal))
 
     def _enter(self, signal: SignalRow, size: Size, now_ns: int) -> Sequence[Order]:
@@ -368,11 +367,11 @@ class RiskSession:
 
     def _breach(self, ts_event_ns: int) -> Breach | None:
         """Return the loss limit that is reached, if any; halt where one is."""
-        if not self._watches.looks_at_losses:
+        if not self.watches.looks_at_losses:
             return None
         held = [(p, self._last[p.instrument][PRICE]) for p in self.book.open_positions()]
-        breach = self._watches.look(self._equity_e4(), ts_event_ns, held)
-        self._due_ns = self._watches.due_ns
+        breach = self.watches.look(self._equity_e4(), ts_event_ns, held)
+        self._due_ns = self.watches.due_ns
         if breach is not None and not self.mandate.is_halted:
             self.halt(breach.reason)
         return breach

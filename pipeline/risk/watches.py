@@ -27,8 +27,8 @@ class Watches:
         self._rules = ExitRules.of(settings.risk)
         self._hours = hours_of(settings, rulebook)
         self._lot_sizes = [instrument.lot_size for instrument in settings.instruments]
-        self._losses = Losses(settings.risk)
-        self.looks_at_losses = self._losses.watched
+        self.losses = Losses(settings.risk)
+        self.looks_at_losses = self.losses.watched
         self.of: list[ExitWatch | None] = [None] * len(settings.instruments)
         self.due_ns: int | None = None  # exchange time from which a rule of time fires somewhere
 
@@ -65,6 +65,12 @@ class Watches:
             loud |= outside & (instruments == position.instrument)
         return int(loud.argmax()) if loud.any() else len(ticks)
 
+    def want_out(self, reason: str) -> None:
+        """Have everything closed that is open now, at any price, until it is."""
+        for watch in self.of:
+            if watch is not None:
+                watch.want(reason)
+
     def due(self, now_ns: int) -> Sequence[tuple[int, ExitWatch]]:
         """Return the watches, with their instruments, in which a rule of time fires."""
         held = [(at, watch) for at, watch in enumerate(self.of) if watch is not None]
@@ -77,20 +83,20 @@ class Watches:
 
         ``held`` are the open positions with their last prices.
         """
-        breach = self._losses.look(equity_e4, ts_event_ns)
+        breach = self.losses.look(equity_e4, ts_event_ns)
         if breach is None:
             self._settle(held)
         return breach
 
     def unsettle(self, equity_e4: int, ts_event_ns: int) -> None:
         """Have the next tick of every position looked at: a fill is about to change equity."""
-        self._losses.look(equity_e4, ts_event_ns)
+        self.losses.look(equity_e4, ts_event_ns)
         for watch in self.of:
             if watch is not None:
                 watch.unsettle()
 
     def _settle(self, held: Sequence[tuple[Position, int]]) -> None:
-        down_e4, up_e4 = self._losses.room()
+        down_e4, up_e4 = self.losses.room()
         for position, price_e4 in held:
             watch = self.of[position.instrument]
             assert watch is not None, "an open position has a watch"
@@ -100,5 +106,5 @@ class Watches:
 
     def _find_due(self) -> None:
         times = [watch.due_ns for watch in self.of if watch is not None]
-        due_ns = min((*times, self._losses.day_ends_ns)) if times else NEVER_NS
+        due_ns = min((*times, self.losses.day_ends_ns)) if times else NEVER_NS
         self.due_ns = due_ns if due_ns < NEVER_NS else None

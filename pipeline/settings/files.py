@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,18 @@ from pipeline.settings.secrets import SECRET_NAMES, SECRETS_PREFIX
 
 # From the table of a configuration and its source to the table with what another file adds.
 Complete = Callable[[Mapping[str, Any], str], Mapping[str, Any]]
+
+_DEFAULT_CONFIG = Path("configs/paper.toml")
+
+
+def default_config() -> Path:
+    """Return configs/paper.toml: here, else in the checkout, else where it was installed."""
+    places = [
+        _DEFAULT_CONFIG,
+        Path(__file__).resolve().parents[2] / _DEFAULT_CONFIG,
+        Path(sys.prefix) / "share/tickpipe" / _DEFAULT_CONFIG,
+    ]
+    return next((place for place in places if place.exists()), _DEFAULT_CONFIG)
 
 
 def as_written(table: Mapping[str, Any], source: str) -> Mapping[str, Any]:

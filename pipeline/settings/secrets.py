@@ -94,9 +94,11 @@ def _read_secrets_file(path: Path) -> dict[str, Any]:
             )
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # What a parser says may quote the file.
+        said = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise SettingsError(
             explain(
-                f"{path}: {type(error).__name__}",
+                f"{path}: {said}",
                 rule="a secrets file is readable TOML",
                 cure="see configs/live.example.toml and configs/kite.example.toml",
             )

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from pipeline.errors import UsageError, explain
+from pipeline.errors import SettingsError, explain
 from pipeline.settings import Section
 
 Kind = Literal[
@@ -55,7 +55,7 @@ def random_faults(seed: int, orders: int, *, share: float = 0.5) -> dict[int, Ki
 
 
 def read_order_faults(path: Path) -> dict[int, Kind]:
-    """Read a fault script of orders. Raises UsageError with what is wrong in it."""
+    """Read a fault script of orders. Raises SettingsError with what is wrong in it."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         rows = TypeAdapter(list[OrderFault]).validate_python(table.pop("order_faults", []))
@@ -64,7 +64,7 @@ def read_order_faults(path: Path) -> dict[int, Kind]:
     except (OSError, UnicodeDecodeError, ValueError) as error:
         problem = error.errors()[0] if isinstance(error, ValidationError) else None
         what = f"order_faults {problem['loc']}: {problem['msg']}" if problem else str(error)
-        raise UsageError(
+        raise SettingsError(
             explain(
                 f"{path}: {what}",
                 rule="a fault script of orders is TOML: [[order_faults]] with order, from 1, and "

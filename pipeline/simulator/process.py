@@ -23,6 +23,7 @@ from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.stopping import Stop, stop_on_signals
 from pipeline.settings import LOOPBACK_HOSTS, Instrument
+from pipeline.simulator import DEFAULT_PORT
 from pipeline.simulator.broker import Broker
 from pipeline.simulator.door import Door
 from pipeline.simulator.exchange import Exchange
@@ -34,7 +35,6 @@ from pipeline.simulator.smartapi import SmartApiDialect
 
 log = logging.getLogger("simulator")
 
-DEFAULT_PORT = 8765
 DIALECTS: dict[str, type[SmartApiDialect | KiteDialect]] = {
     "smartapi": SmartApiDialect,
     "kite": KiteDialect,

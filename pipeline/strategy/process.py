@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels.gaps import gap_of
-from pipeline.channels.line import StrategyLine
+from pipeline.channels.strategy_line import StrategyLine
 from pipeline.records import Gap, GapReason, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode

@@ -29,11 +29,11 @@ from pipeline.channels.line import (
     RISK,
     ROLES,
     STRATEGY,
-    Watch,
     declare_gone,
 )
 from pipeline.channels.readers import Readers
 from pipeline.channels.rundir import own_run
+from pipeline.channels.watch import Watch
 from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode, describe
 from pipeline.runtime.logs import ChildLogs

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.brokers.files import complete_live
 from pipeline.errors import StrategyLoadError, UsageError, explain
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings, default_config, load_settings
 from pipeline.strategy.loading import load_strategy
 from pipeline.trader.config import settings_of
 
@@ -30,7 +30,7 @@ def settings_given(path: object, config_dict: object, frozen_config: object) -> 
             )
         )
     if not named:
-        return load_settings(_default_config(), complete=complete_live)
+        return load_settings(default_config(), complete=complete_live)
     if path is None:
         return settings_of(given[named[0]], named[0], complete_live)
     if not isinstance(path, str | Path):
@@ -42,12 +42,6 @@ def settings_given(path: object, config_dict: object, frozen_config: object) -> 
             )
         )
     return load_settings(Path(path), complete=complete_live)
-
-
-def _default_config() -> Path:
-    from pipeline.verbs.settings import default_config  # it imports the whole command line
-
-    return default_config()
 
 
 def try_strategy(settings: Settings) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
+from pipeline.brokers.confirming import order_login
 from pipeline.brokers.files import complete_live
-from pipeline.brokers.orders import order_login
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.channels import choose
 from pipeline.channels.line import ADAPTER, FEED

@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 
 import pipeline
 from pipeline import errors
-from pipeline.channels.adapter import AdapterLine
-from pipeline.channels.line import FEED, ROLES, TICKS, Watch
+from pipeline.channels.adapter_line import AdapterLine
+from pipeline.channels.line import FEED, ROLES, TICKS
 from pipeline.channels.locks import lock_is_held, lock_pid
 from pipeline.channels.rundir import RUN_LOCK, lock_path, owner_created
+from pipeline.channels.watch import Watch
 from pipeline.errors import TickpipeError, explain
 from pipeline.runtime.exit_codes import ExitCode, describe, exit_code_of, named
 from pipeline.runtime.stopping import STOP_RETURNCODES, STOP_SIGNALS, signal_of

@@ -13,10 +13,10 @@ from rich.table import Table
 
 from pipeline.channels.control import Message
 from pipeline.channels.inspection import ReaderReport, inspect
-from pipeline.channels.line import Watch
 from pipeline.channels.locks import lock_is_held
 from pipeline.channels.rundir import lock_path
 from pipeline.channels.telling import ask_risk
+from pipeline.channels.watch import Watch
 from pipeline.errors import TickpipeError, UsageError, explain
 from pipeline.records import IST, PRICE_SCALE, ProcessState
 from pipeline.risk.checking import check_ledger

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
@@ -19,18 +18,7 @@ from pipeline.strategy.loading import load_strategy
 from pipeline.verbs.dates import today
 from pipeline.verbs.terminal import console, say
 
-DEFAULT_CONFIG = Path("configs/paper.toml")
 CHECKOUT = Path(pipeline.__file__).resolve().parent.parent
-
-
-def default_config() -> Path:
-    """Return configs/paper.toml: here, else in the checkout, else where it was installed."""
-    places = [
-        DEFAULT_CONFIG,
-        CHECKOUT / DEFAULT_CONFIG,
-        Path(sys.prefix) / "share/tickpipe" / DEFAULT_CONFIG,
-    ]
-    return next((place for place in places if place.exists()), DEFAULT_CONFIG)
 
 
 def _keep_quiet(note: str) -> None:

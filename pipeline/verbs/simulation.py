@@ -1,4 +1,7 @@
-"""The verbs that stand in for a market: simulate and generate."""
+"""The verbs that stand in for a market: simulate and generate.
+
+The simulator is imported where one is started: its web server takes longer than all the rest.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,6 @@ from pipeline.runtime.logs import LineHandler, log_only_to
 from pipeline.runtime.stopping import leave_terminal_group
 from pipeline.settings import Settings
 from pipeline.simulator.generator import generate_day
-from pipeline.simulator.order_faults import read_order_faults
-from pipeline.simulator.process import run as run_simulator
-from pipeline.simulator.script import read_script
 from pipeline.verbs.dates import date_of, last_weekday
 from pipeline.verbs.settings import settings_of
 from pipeline.verbs.terminal import console
@@ -29,10 +29,14 @@ SIMULATOR_START_SECONDS_MAX = 20.0
 
 
 def simulate(options: argparse.Namespace) -> ExitCode:
+    from pipeline.simulator.order_faults import read_order_faults
+    from pipeline.simulator.process import run
+    from pipeline.simulator.script import read_script
+
     settings = settings_of(options)
     log_only_to(LineHandler(sys.stderr), "simulator", settings.run.log_level)
     ticks = read_ticks(options.file, settings.instruments)
-    return run_simulator(
+    return run(
         ticks,
         settings.instruments,
         broker=simulated(settings),
@@ -50,8 +54,8 @@ def simulated(settings: Settings) -> str:
 
 
 @contextmanager
-def simulator(file: Path, settings: Settings, speed: float | None) -> Iterator[int]:
-    """Run a simulator as a child on a free port; yield the port; leave no child behind."""
+def simulator(file: Path, settings: Settings, speed: float | None) -> Iterator[str]:
+    """Run a simulator as a child on a free port; yield its URL; leave no child behind."""
     ours, theirs = multiprocessing.Pipe(duplex=False)
     child = multiprocessing.get_context("fork").Process(
         target=_simulator_child, args=(file, settings, speed, theirs), name="simulator"
@@ -73,19 +77,22 @@ def simulator(file: Path, settings: Settings, speed: float | None) -> Iterator[i
         child.join()
 
 
-def _simulator_child(file: Path, settings: Settings, speed: float | None, port: Pipe) -> None:
+def _simulator_child(file: Path, settings: Settings, speed: float | None, url: Pipe) -> None:
+    from pipeline.simulator.process import DIALECTS, run
+
     leave_terminal_group()
     log_only_to(LineHandler(sys.stderr), "simulator", "WARNING")
     ticks = read_ticks(file, settings.instruments)
+    broker = simulated(settings)
 
     def serve() -> ExitCode:
-        return run_simulator(
+        return run(
             ticks,
             settings.instruments,
-            broker=simulated(settings),
+            broker=broker,
             port=0,
             speed=speed,
-            ready=port.send,
+            ready=lambda port: url.send(f"ws://127.0.0.1:{port}{DIALECTS[broker].path}"),
             keep=True,
         )
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from pipeline.backtest import backtest as run_backtest
-from pipeline.brokers.orders import CONFIRMATION, order_login, refuse_unconfirmed
+from pipeline.brokers.confirming import CONFIRMATION, order_login, refuse_unconfirmed
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.brokers.recorded.journal import check_ready
 from pipeline.channels import choose
@@ -33,7 +33,6 @@ from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.logs import ChildLogs, LineHandler, log_only_to
 from pipeline.settings import Settings, load_secrets
 from pipeline.simulator.generator import generate_day
-from pipeline.simulator.process import DIALECTS
 from pipeline.strategy.loading import load_strategy
 from pipeline.supervisor.process import supervise
 from pipeline.verbs.dates import last_weekday, today
@@ -86,19 +85,18 @@ def replay(options: argparse.Namespace) -> ExitCode:
         overrides += ['feed.broker="recorded"', f'feed.recording="{options.file}"']
         settings = settings_of(options, overrides)
         return _supervise(settings, read_ticks(options.file, settings.instruments))
-    return _throughsimulator(options, overrides, options.speed)
+    return _through_simulator(options, overrides, options.speed)
 
 
-def _throughsimulator(
+def _through_simulator(
     options: argparse.Namespace, overrides: Sequence[str], speed: float | None
 ) -> ExitCode:
     settings = settings_of(options, overrides)
     ticks = read_ticks(options.file, settings.instruments)
-    with simulator(options.file, settings, speed) as port:
-        broker = simulated(settings)
+    with simulator(options.file, settings, speed) as url:
         where = [
-            f'feed.broker="{broker}"',
-            f'feed.url="ws://127.0.0.1:{port}{DIALECTS[broker].path}"',
+            f'feed.broker="{simulated(settings)}"',
+            f'feed.url="{url}"',
             'feed.credentials="simulator"',
         ]
         return _supervise(settings_of(options, [*overrides, *where]), ticks)
@@ -127,7 +125,7 @@ def demo(options: argparse.Namespace) -> ExitCode:
     # In lockstep: at this speed a millisecond is seconds of market, and the trades would differ
     # from run to run.
     lockstep = ["channels.lockstep=true"]
-    return _throughsimulator(options, lockstep, day_s / options.seconds)
+    return _through_simulator(options, lockstep, day_s / options.seconds)
 
 
 def record(options: argparse.Namespace) -> ExitCode:

@@ -7,14 +7,16 @@ thread can do, and what memory does with it, stands in machine.py.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from tests.model.machine import Machine, Memory, Rules, Status, Step, Thread
 from tests.model.program import Instruction, Registers
 
-State = tuple[int, ...]  # the number of its memory, then the number of each thread's state
+State = int  # from the right, in _BITS each: the number of its memory, that of each thread's state
+_BITS = 24
+_MASK = (1 << _BITS) - 1
 Value = TypeVar("Value", bound=Hashable)
 Asked = Callable[[Mapping[str, int], Registers], bool]  # of memory and a thread's registers
 
@@ -58,7 +60,7 @@ def explore(model: Model, *, fused: bool = True) -> Report:
     while todo and report.wrong is None:
         state = todo.popleft()
         report.wrong = space.judge(state, report)
-        for after in space.successors(state):
+        for _, _, after in space.steps(state):
             if after not in before:
                 before[after] = state
                 todo.append(after)
@@ -85,39 +87,51 @@ class _Numbered(Generic[Value]):
 class _Part:
     """One thread's share of the space: its states, and what it can do in each of them.
 
-    That hangs on its own state and on memory only, and is worked out once for each pair.
+    That hangs on its own state and on memory only, and is worked out once for each pair: to make
+    a step is to add a number to the state of all.
     """
 
-    def __init__(self, machine: Machine, memories: _Numbered[Memory]) -> None:
+    def __init__(self, n: int, machine: Machine, memories: _Numbered[Memory]) -> None:
         self.machine = machine
         self.threads: _Numbered[Thread] = _Numbered()
+        self.shift = (n + 1) * _BITS
+        self.mask = _MASK << self.shift | _MASK  # what its steps hang on
         self._memories = memories
-        self._steps: dict[tuple[int, int], list[tuple[int, int, Step]]] = {}
-        self._statuses: dict[int, Status] = {}
+        self._steps: dict[State, list[tuple[int, Step]]] = {}
+        self.matters: list[bool] = []  # while no thread's does, nothing can be wrong
 
-    def status(self, thread: int) -> Status:
-        known = self._statuses.get(thread)
+    def thread(self, state: State) -> Thread:
+        return self.threads.values[state >> self.shift & _MASK]
+
+    def status(self, state: State) -> Status:
+        return self.machine.status(self.thread(state))
+
+    def registers(self, state: State) -> Registers:
+        return dict(self.thread(state).registers)
+
+    def steps(self, state: State) -> list[tuple[int, Step]]:
+        """Return each step with what it adds to ``state``."""
+        own = state & self.mask
+        known = self._steps.get(own)
         if known is None:
-            known = self._statuses[thread] = self.machine.status(self.threads.values[thread])
-        return known
-
-    def registers(self, thread: int) -> Registers:
-        return dict(self.threads.values[thread].registers)
-
-    def steps(self, thread: int, memory: int) -> list[tuple[int, int, Step]]:
-        """Return each step with the numbers of the thread and the memory behind it."""
-        known = self._steps.get((thread, memory))
-        if known is None:
-            known = self._steps[thread, memory] = [
-                (self.threads.number(step.thread), self._memories.number(step.memory), step)
-                for step in self.machine.steps(
-                    self.threads.values[thread], self._memories.values[memory]
-                )
+            thread, memory = self.thread(state), self._memories.values[state & _MASK]
+            known = self._steps[own] = [
+                (self.of(step.thread) + self._memories.number(step.memory) - own, step)
+                for step in self.machine.steps(thread, memory)
             ]
         return known
 
-    def woken(self, thread: int, address: str) -> int:
-        return self.threads.number(self.machine.woken(self.threads.values[thread], address))
+    def woken(self, state: State, address: str) -> int:
+        """Return what it adds to ``state`` that this thread is woken, if it sleeps there."""
+        woken = self.machine.woken(self.thread(state), address)
+        return self.of(woken) - (state & self.mask & ~_MASK)
+
+    def of(self, thread: Thread) -> State:
+        """Return the share of ``thread`` in the state of all."""
+        number = self.threads.number(thread)
+        if number == len(self.matters):
+            self.matters.append(self.machine.status(thread) not in (Status.BUSY, Status.RESTS))
+        return number << self.shift
 
 
 class _Space:
@@ -130,34 +144,34 @@ class _Space:
         self._memories: _Numbered[Memory] = _Numbered()
         rules = Rules(model.ordered, fused, model.waits_end)
         self._parts = [
-            _Part(Machine(program, self._addresses, rules), self._memories)
-            for program in model.programs.values()
+            _Part(n, Machine(program, self._addresses, rules), self._memories)
+            for n, program in enumerate(model.programs.values())
         ]
 
     def start(self) -> State:
-        memory = self._memories.number(tuple(self._model.memory.values()))
-        return (memory, *(part.threads.number(part.machine.start()) for part in self._parts))
+        threads = (part.of(part.machine.start()) for part in self._parts)
+        return self._memories.number(tuple(self._model.memory.values())) + sum(threads)
 
-    def successors(self, state: State) -> Iterator[State]:
-        for _, _, after in self._steps(state):
-            yield after
+    def steps(self, state: State) -> list[tuple[int, Step, State]]:
+        """Return each step that a thread can make, with the thread's number and the state after."""
+        return [
+            (n, step, state + added if step.wakes is None else self._woken(state + added, step))
+            for n, part in enumerate(self._parts)
+            for added, step in part.steps(state)
+        ]
 
-    def _steps(self, state: State) -> Iterator[tuple[int, Step, State]]:
-        for n, part in enumerate(self._parts):
-            for thread, memory, step in part.steps(state[n + 1], state[0]):
-                after = (memory, *state[1 : n + 1], thread, *state[n + 2 :])
-                yield n, step, after if step.wakes is None else self._woken(after, step.wakes)
-
-    def _woken(self, state: State, address: str) -> State:
-        woken = (part.woken(state[n + 1], address) for n, part in enumerate(self._parts))
-        return (state[0], *woken)
+    def _woken(self, state: State, step: Step) -> State:
+        assert step.wakes is not None
+        return state + sum(part.woken(state, step.wakes) for part in self._parts)
 
     def judge(self, state: State, report: Report) -> str | None:
         """Return what is wrong with ``state``; note in ``report`` what it is."""
-        statuses = [p.status(t) for p, t in zip(self._parts, state[1:], strict=True)]
+        if not any([part.matters[state >> part.shift & _MASK] for part in self._parts]):
+            return None
+        statuses = [part.status(state) for part in self._parts]
         if Status.WRONG in statuses:
             n = statuses.index(Status.WRONG)
-            return f"{self._names[n]} {self._parts[n].threads.values[state[n + 1]].wrong}"
+            return f"{self._names[n]} {self._parts[n].thread(state).wrong}"
         for n, status in enumerate(statuses):
             if status is Status.ASLEEP and self._is_forsaken(n, statuses):
                 report.forsaken += 1
@@ -173,12 +187,11 @@ class _Space:
 
     def _has_news(self, n: int, state: State) -> bool:
         sleeper = self._model.sleepers[self._names[n]]
-        return sleeper.has_news(self._memory(state), self._parts[n].registers(state[n + 1]))
+        return sleeper.has_news(self._memory(state), self._parts[n].registers(state))
 
     def _judge_end(self, state: State, report: Report) -> str | None:
         registers = {
-            name: part.registers(thread)
-            for name, part, thread in zip(self._names, self._parts, state[1:], strict=True)
+            name: part.registers(state) for name, part in zip(self._names, self._parts, strict=True)
         }
         report.ends.append(registers)
         for name, has_all in self._model.has_all.items():
@@ -187,7 +200,7 @@ class _Space:
         return None
 
     def _memory(self, state: State) -> dict[str, int]:
-        return dict(zip(self._addresses, self._memories.values[state[0]], strict=True))
+        return dict(zip(self._addresses, self._memories.values[state & _MASK], strict=True))
 
     def trace(self, before: Mapping[State, State], state: State) -> list[str]:
         """Return the steps from the start to ``state``, one line each."""
@@ -198,5 +211,5 @@ class _Space:
         return lines[::-1]
 
     def _line(self, state: State, wanted: State) -> str:
-        n, step = next((n, step) for n, step, after in self._steps(state) if after == wanted)
+        n, step = next((n, step) for n, step, after in self.steps(state) if after == wanted)
         return f"{self._names[n]:>10}: {step.text}"

@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Order
 from pipeline.brokers.paper.orders import PaperGateway
-from pipeline.channels.line import Watch
 from pipeline.channels.telling import ask_risk
+from pipeline.channels.watch import Watch
 from pipeline.errors import ControlRefused
 from pipeline.feed import process as feed
 from pipeline.records import GAP, Action

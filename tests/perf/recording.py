@@ -15,7 +15,8 @@ import numpy as np
 
 from pipeline.brokers.recorded.journal import settle, unsettled_days, write_journal
 from pipeline.brokers.recorded.parquet import arrow, recorded
-from pipeline.channels.line import READER_NAMES, FeedLine
+from pipeline.channels.feed_line import FeedLine
+from pipeline.channels.line import READER_NAMES
 from pipeline.channels.rundir import own_run
 from pipeline.recorder import process
 from pipeline.records import TICK

@@ -16,6 +16,7 @@ followed to it, nothing where it had followed before.
 from __future__ import annotations
 
 import argparse
+import json
 import mmap
 import os
 import random
@@ -34,6 +35,7 @@ from pipeline.channels.locks import OwnerLock
 from pipeline.channels.readers import Readers
 from pipeline.channels.waiting import Callback
 from pipeline.records import TICK, WhenLapped
+from tests.perf.machine import describe_machine
 from tests.rig import Child, Processes, ticks, until, without_seq
 from tests.stress.reading import READ_MAX, Reading
 
@@ -270,12 +272,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=None, help="of what is done to whom (random)")
     names = ("auto", *IMPLEMENTATIONS)
     parser.add_argument("--implementation", choices=names, default="auto", help="(auto)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
 
 
 def main(options: argparse.Namespace) -> None:
     seed = random.randrange(1 << 30) if options.seed is None else options.seed
     print(f"chaos --rounds {options.rounds} --seed {seed}", flush=True)
-    show(chaos(options.rounds, seed, options.implementation))
+    figures = chaos(options.rounds, seed, options.implementation)
+    show(figures)
+    if options.json is not None:
+        kept = {"machine": describe_machine(), "seed": seed, "figures": figures._asdict()}
+        options.json.write_text(json.dumps(kept, indent=1))
 
 
 def show(figures: Figures) -> None:

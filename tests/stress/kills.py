@@ -48,6 +48,7 @@ QUICK = (
     "capital.initial_capital=10000000.0",
     "risk.max_positions_per_day=1000",
 )
+RETRY = "risk.exit_retry_seconds=0"  # a pause is not remembered over a restart
 LIMITS = (
     "risk.order_type=limit",
     "risk.collar_points=1",
@@ -76,6 +77,10 @@ def wanted(row: TickRow) -> Action | None:
     return {3: Action.BUY, 11: Action.BUY, 17: Action.CLOSE}.get(kind)
 
 
+def _no_clock() -> int:
+    return 0
+
+
 @dataclass
 class Risk:
     """One life of risk after the other, over one ledger."""
@@ -86,17 +91,24 @@ class Risk:
     words: memoryview = field(default_factory=lambda: memoryview(mmap.mmap(-1, 64)).cast("Q"))
 
     def live(self, make_gateway: MakeGateway, *, patient: bool) -> None:
-        """Recover, go on with the day and close what is open. ``patient``: wait for each order."""
+        """Recover, go on with the day and close what is open.
+
+        ``patient``: at a broker with a clock of its own, wait for each order; else, on paper, the
+        ticks are the clock.
+        """
+        clock = time.monotonic_ns if patient else _no_clock
         with Ledger.open(self.ledger) as ledger:
             session = RiskSession(self.settings)
             restored = restore(session, ledger.history(), time.monotonic_ns())
             restored.handled = max(restored.handled, self.words[CURSOR])
             session.skip_signals(self.words[TAKEN])
-            desk = Desk(session, ledger, make_gateway(session), clock=time.monotonic_ns)
+            desk = Desk(session, ledger, make_gateway(session), clock=clock)
             rest = catch_up(session, self.ticks[min(restored.oldest, TICKS) :], restored)
             desk.start(time.monotonic_ns())
             for row in tick_rows(rest):
                 self._handle(desk, row)
+                if patient:
+                    desk.act_without_ticks(time.monotonic_ns())
                 until = time.monotonic() + 0.01
                 while patient and session.awaits_fills and time.monotonic() < until:
                     desk.look(time.monotonic_ns())
@@ -114,7 +126,6 @@ class Risk:
         self.words[ACTED] = self.words[TAKEN]
         self.words[CURSOR] = seq
         desk.look(time.monotonic_ns())
-        desk.give_up_resting(time.monotonic_ns())
 
     def _finish(self, desk: Desk) -> None:
         until = time.monotonic() + SECONDS_MAX
@@ -189,7 +200,7 @@ def undisturbed(
 
 def kill_on_paper(seed: int, kills: int, folder: Path) -> tuple[Outcome, list[Trade]]:
     """Kill a risk whose broker is the ledger; return what came of it, and of the quiet day."""
-    settings = guide(*QUICK, "risk.slippage_points=0.05", "paper.reject_percent=10")
+    settings = guide(*QUICK, "risk.slippage_points=0.05", "paper.reject_percent=10", RETRY)
     risk = Risk(settings, make_day(seed, 1), folder / f"paper{seed}.sqlite")
 
     def make_gateway(session: RiskSession) -> OrderGateway:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.channels.line import FEED, Watch
+from pipeline.channels.line import FEED
+from pipeline.channels.watch import Watch
 from pipeline.results.files import read_results
 from pipeline.runtime.stopping import STOP_REQUESTED, Stop
 from pipeline.settings import Instrument, load_settings

@@ -7,6 +7,7 @@ from a lost wake-up, and there must be none: the count of them has to be zero.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import NamedTuple
 from pipeline.channels import IMPLEMENTATIONS, Implementation, choose
 from pipeline.channels.waiting import Bell, Callback
 from pipeline.records import TICK
+from tests.perf.machine import describe_machine
 from tests.rig import Processes, ticks, until
 from tests.stress.reading import READ_MAX
 
@@ -103,18 +105,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--handoffs", type=int, default=10_000_000, help="ticks (10 000 000)")
     names = ("auto", *IMPLEMENTATIONS)
     parser.add_argument("--implementation", choices=names, default="auto", help="(auto)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
 
 
 def main(options: argparse.Namespace) -> None:
-    left, parks, rescues = options.handoffs, 0, 0
-    print(f"wakes --handoffs {left} --implementation {options.implementation}", flush=True)
-    while left > 0:
-        figures = wakes(min(left, STRETCH), options.implementation)
-        left -= figures.handoffs
-        parks, rescues = parks + figures.parks, rescues + figures.rescues
+    print(
+        f"wakes --handoffs {options.handoffs} --implementation {options.implementation}", flush=True
+    )
+    total = Figures(0, 0.0, 0, 0, 0)
+    while total.handoffs < options.handoffs and not total.rescues and not total.lost:
+        figures = wakes(min(options.handoffs - total.handoffs, STRETCH), options.implementation)
+        total = Figures(*map(sum, zip(total, figures, strict=True)))
         print(
-            f"{options.handoffs - left:,} handoffs, {figures.handoffs / figures.seconds:,.0f}/s, "
-            f"{parks:,} parks, {rescues} lost wake-ups",
+            f"{total.handoffs:,} handoffs, {figures.handoffs / figures.seconds:,.0f}/s, "
+            f"{total.parks:,} parks, {total.rescues} lost wake-ups",
             flush=True,
         )
-        assert figures.rescues == figures.lost == 0, figures
+    if options.json is not None:
+        kept = {"machine": describe_machine(), "figures": total._asdict()}
+        options.json.write_text(json.dumps(kept, indent=1))
+    assert total.rescues == total.lost == 0, total

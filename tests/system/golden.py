@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.backtest import backtest
 from pipeline.brokers.recorded.files import read_ticks, write_ticks
 from pipeline.results.files import read_results
@@ -27,6 +29,16 @@ def write_day(path: Path, ticks: int = TICKS) -> Path:
     """Write the first ``ticks`` ticks of the day to ``path`` and return it."""
     day = generate_day(seed=2026, date=date(2026, 1, 5), ticks_per_instrument=TICKS, lot_size=75)
     write_ticks(path, day[:ticks])
+    return path
+
+
+def write_steady_day(path: Path) -> Path:
+    """Write a day with a tick every second: 100 times real time is 100 ticks a second, from the
+    first, for two minutes."""
+    day = generate_day(seed=2026, date=date(2026, 1, 5), ticks_per_instrument=12_000, lot_size=75)
+    first_ns = int(day["ts_event_ns"][0])
+    day["ts_event_ns"] = first_ns + np.arange(len(day)) * 1_000_000_000
+    write_ticks(path, day)
     return path
 
 

@@ -14,7 +14,7 @@ from pipeline.brokers.orders import BrokerGateway
 from pipeline.brokers.smartapi.order_forms import SmartApiOrderForms
 from pipeline.settings import SIMULATOR_SECRETS, Instrument, OrdersSettings, Secrets
 from pipeline.simulator.broker import REPORT_PATH
-from tests.system.simulating import SECONDS_MAX
+from tests.system.simulating import SECONDS_MAX, Simulator
 
 FORMS: dict[str, type[KiteOrderForms | SmartApiOrderForms]] = {
     "kite": KiteOrderForms,
@@ -33,6 +33,25 @@ def broker_settings(broker: str, port: int, **changes: Any) -> OrdersSettings:
         "poll_seconds": 0.1,
     }
     return OrdersSettings.model_validate(fields | changes)
+
+
+def trading_at(simulator: Simulator, broker: str, **more: object) -> list[str]:
+    """Return the options of a run whose ticks and orders are those of ``simulator``."""
+    changes = {
+        "feed.broker": broker,
+        "feed.url": simulator.url,
+        "feed.credentials": "simulator",
+        "feed.mode": "full",
+        "risk.signal_ttl_ms": 5_000,
+        "orders.gateway": broker,
+        "orders.url": f"http://127.0.0.1:{simulator.port}",
+        "orders.updates_url": f"ws://127.0.0.1:{simulator.port}{UPDATES[broker]}",
+        "orders.credentials": "simulator",
+        "orders.answer_timeout_seconds": 0.5,
+        "orders.poll_seconds": 0.2,
+        **more,
+    }
+    return [part for name, value in changes.items() for part in ("--set", f"{name}={value}")]
 
 
 def make_order(number: int = 1, **changes: Any) -> Order:

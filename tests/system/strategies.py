@@ -67,26 +67,26 @@ class BuysOnce(Strategy):
 
 
 class BuysThenRaises(BuysOnce):
-    """Buys on the first tick and raises on every tick after the tenth."""
+    """Buys on the first tick and raises on every tick while it holds."""
 
     def on_tick(self, tick: Tick) -> Signal | None:
-        if tick.seq > 10:
+        if not self.position.is_flat:
             raise ZeroDivisionError("made up for a test")
         return super().on_tick(tick)
 
 
 class BuysThenNonsense(BuysOnce):
-    """Buys on the first tick and then returns what is no signal."""
+    """Buys on the first tick and returns what is no signal while it holds."""
 
     def on_tick(self, tick: Tick) -> Signal | None:
-        return super().on_tick(tick) or "BUY please"  # type: ignore[return-value]
+        return super().on_tick(tick) if self.position.is_flat else "BUY please"  # type: ignore[return-value]
 
 
 class BuysThenNeverReturns(BuysOnce):
-    """Buys on the first tick and is never heard of again."""
+    """Buys on the first tick and is never heard of again once it holds."""
 
     def on_tick(self, tick: Tick) -> Signal | None:
-        return super().on_tick(tick) or self.hang()
+        return super().on_tick(tick) if self.position.is_flat else self.hang()
 
     def hang(self) -> NoReturn:
         while True:

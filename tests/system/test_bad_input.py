@@ -14,8 +14,8 @@ import pytest
 from pipeline.cli import main
 from pipeline.runtime.exit_codes import ExitCode
 from tests.system.conftest import GUIDE, ROOT, Tickpipe, finish
-from tests.system.golden import golden_trades, row_of, write_day
-from tests.system.test_stopping import HERE, Run
+from tests.system.golden import golden_trades, row_of, write_day, write_steady_day
+from tests.system.running import BUYS_ONCE, STEADY_SPEED, Run
 
 PAPER = GUIDE.parent / "paper.toml"
 GOOD_ROWS = ["timestamp,price,volume"] + [
@@ -44,7 +44,7 @@ def test_a_wrong_configuration_is_refused_before_anything_starts(
 ) -> None:
     config = tickpipe.folder / "wrong.toml"
     config.write_text(GUIDE.read_text().replace(*change))
-    code, output = finish(tickpipe.start(verb, "--config", config))
+    code, output = tickpipe.tell(verb, "--config", config)
     assert code == ExitCode.BAD_SETTINGS, output
     assert told in output
     assert explained(output)
@@ -67,12 +67,12 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("what", BAD_FILES)
-@pytest.mark.parametrize("verb", ["backtest", "replay", "simulate"])
+@pytest.mark.parametrize("verb", ["backtest", "replay"])
 def test_a_bad_tick_file_is_refused_with_its_line(tickpipe: Tickpipe, what: str, verb: str) -> None:
     write, told = BAD_FILES[what]
     path = tickpipe.folder / "day.csv"
     write(path)
-    code, output = finish(tickpipe.start(verb, path, "--config", GUIDE))
+    code, output = tickpipe.tell(verb, path, "--config", GUIDE)
     assert code == ExitCode.BAD_TICK_FILE, output
     assert told in output
     assert explained(output)
@@ -116,7 +116,7 @@ def simulator(tickpipe: Tickpipe) -> Callable[..., int]:
     """Return a way to start a simulator; it gives the port."""
 
     def start(*options: object) -> int:
-        day = write_day(tickpipe.folder / "day.csv")
+        day = write_steady_day(tickpipe.folder / "day.csv")
         port = () if "--port" in options else ("--port", 0)
         process = tickpipe.start("simulate", day, *port, "--config", GUIDE, *options)
         assert process.stdout is not None
@@ -169,19 +169,19 @@ def test_missing_secrets_are_told_before_anything_starts(tickpipe: Tickpipe) -> 
 def test_the_simulator_gone_in_mid_day_costs_no_trade_and_no_restart(
     tickpipe: Tickpipe, simulator: Callable[..., int]
 ) -> None:
-    port = simulator("--speed", 60)
-    use = f'strategy.use="{HERE / "strategies.py"}:BuysOnce"'
+    port = simulator("--speed", STEADY_SPEED)
     quick = ("--set", "feed.reconnect_delay_seconds=0.01", "--set", "risk.base_sl_points=200")
     silence = ("--set", "risk.silent_feed_seconds_max=1")
-    trading = tickpipe.trade("run", *at(port), "--set", use, *quick, *silence)
+    trading = tickpipe.trade("run", *at(port), "--set", BUYS_ONCE, *quick, *silence)
     run = Run(tickpipe, trading)
     run.wait_until_open()
     os.kill(tickpipe.started[0].pid, signal.SIGKILL)
     tickpipe.wait_for(lambda: run.beat("risk", "trades") > 0, "the position to be closed")
-    simulator("--port", port)  # from the day's start: what comes was there already
+    simulator(
+        "--port", port, "--speed", STEADY_SPEED
+    )  # from the day's start: what comes was there already
     tickpipe.wait_for(lambda: run.beat("feed", "duplicates") > 0, "ticks to come again")
-    trading.terminate()
-    code, output = finish(trading)
+    code, output = run.stop()
     assert code == ExitCode.OK, output
     assert output.count("connection lost") == 1
     parameters, trades = tickpipe.results_file()
@@ -239,7 +239,7 @@ def test_a_backtest_shows_the_line_at_which_a_strategy_fails(tickpipe: Tickpipe)
 def test_a_second_run_of_the_same_name_is_refused_while_the_first_lives(
     tickpipe: Tickpipe, simulator: Callable[..., int]
 ) -> None:
-    port = simulator("--speed", 60)
+    port = simulator("--speed", STEADY_SPEED)
     first = tickpipe.trade("run", *at(port))
     run = Run(tickpipe, first)
     tickpipe.wait_for(lambda: run.beat("risk", "ticks") > 0, "the first run to trade")
@@ -254,7 +254,7 @@ def test_a_second_run_of_the_same_name_is_refused_while_the_first_lives(
 def test_what_a_crash_left_is_cleared_and_told(
     tickpipe: Tickpipe, simulator: Callable[..., int]
 ) -> None:
-    crashed = tickpipe.trade("run", *at(simulator("--speed", 60)))
+    crashed = tickpipe.trade("run", *at(simulator("--speed", STEADY_SPEED)))
     run = Run(tickpipe, crashed)
     tickpipe.wait_for(lambda: run.beat("risk", "ticks") > 0, "the run to trade")
     crashed.send_signal(signal.SIGSTOP)  # nobody may tidy up after the children
@@ -271,6 +271,6 @@ def test_what_a_crash_left_is_cleared_and_told(
 
 
 def test_the_default_configuration_is_found_from_any_folder(tickpipe: Tickpipe) -> None:
-    code, output = finish(tickpipe.start("check-config"))
+    code, output = tickpipe.tell("check-config")
     assert code == ExitCode.OK, output
     assert str(ROOT / "configs" / "paper.toml") in output.replace("\n", "")

@@ -13,8 +13,8 @@ from pipeline.settings import load_settings
 from pipeline.simulator.script import Script
 from pipeline.testing import make_ticks
 from tests.system.conftest import GUIDE, Tickpipe
+from tests.system.running import HERE, HOLD
 from tests.system.simulating import Simulators
-from tests.system.test_stopping import HERE, HOLD
 
 pytestmark = pytest.mark.system
 

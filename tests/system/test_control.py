@@ -5,65 +5,42 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from pipeline.channels.line import Watch
 from pipeline.runtime.exit_codes import ExitCode
-from tests.system.conftest import GUIDE, Tickpipe, finish
-from tests.system.golden import write_day
-from tests.system.test_stopping import HOLD
+from tests.system.conftest import GUIDE, Tickpipe
+from tests.system.golden import write_steady_day
+from tests.system.running import BUYS_ONCE, HOLD, STEADY, Run
 
 NAME = "controlled"
 
 
-class Controlled:
-    """A run that holds a position, played at 300 times real time over a real WebSocket."""
-
-    def __init__(self, tickpipe: Tickpipe) -> None:
-        self._tickpipe = tickpipe
-        day = write_day(tickpipe.folder / "day.csv")
-        self.process: subprocess.Popen[str] = tickpipe.trade(
-            "replay", day, "--through-simulator", "--free-running", "--speed", "300",
-            "--set", f'run.name="{NAME}"',
-            *HOLD,
-        )  # fmt: skip
-        self._watch = Watch(tickpipe.run_directory)
-
-    def figure(self, name: str) -> int:
-        beats = self._watch.latest()
-        return int(beats["risk"][name][0]) if "risk" in beats else 0
-
-    def pid(self, role: str) -> int:
-        return int(self._watch.latest()[role]["pid"][0])
-
-    def wait_until_held(self) -> None:
-        self._tickpipe.wait_for(lambda: self.figure("position") > 0, "a position")
+class Controlled(Run):
+    """A run that people speak to."""
 
     def wait_until_flat(self) -> None:
-        self._tickpipe.wait_for(lambda: self.figure("position") == 0, "everything to be closed")
+        self.tickpipe.wait_for(
+            lambda: self.beat("risk", "position") == 0, "everything to be closed"
+        )
 
     def ask(self, verb: str, *arguments: object) -> tuple[int, str]:
-        directory = f'channels.directory="{self._tickpipe.run_directory}"'
-        return finish(
-            self._tickpipe.start(
-                verb, *arguments, "--config", GUIDE, "--set", directory,
-                "--set", f'run.name="{NAME}"',
-            )
-        )  # fmt: skip
-
-    def stop(self) -> tuple[int, str]:
-        os.kill(self.process.pid, signal.SIGTERM)
-        self._watch.close()
-        return finish(self.process)
+        directory = f'channels.directory="{self.tickpipe.run_directory}"'
+        name = f'run.name="{NAME}"'
+        return self.tickpipe.tell(
+            verb, *arguments, "--config", GUIDE, "--set", directory, "--set", name
+        )
 
 
 @pytest.fixture
 def run(tickpipe: Tickpipe) -> Controlled:
-    controlled = Controlled(tickpipe)
-    controlled.wait_until_held()
+    """Return a run that holds a position."""
+    day = write_steady_day(tickpipe.folder / "day.csv")
+    name = ("--set", f'run.name="{NAME}"')
+    trading = tickpipe.trade("replay", day, *STEADY, *name, "--set", BUYS_ONCE, *HOLD)
+    controlled = Controlled(tickpipe, trading)
+    controlled.wait_until_open()
     return controlled
 
 
@@ -89,12 +66,12 @@ def test_a_halt_is_lifted_by_typing_the_name_of_the_run_only(run: Controlled) ->
     code, output = run.ask("resume", "--unlock", NAME)
     assert code == 0, output
     assert "ACTIVE" in run.ask("status")[1]
-    assert run.figure("position") > 0  # neither touched what is held
+    assert run.beat("risk", "position") > 0  # neither touched what is held
     run.stop()
 
 
 def test_a_hung_strategy_keeps_nobody_from_flattening(run: Controlled) -> None:
-    strategy = run.pid("strategy")
+    strategy = run.beat("strategy", "pid")
     os.kill(strategy, signal.SIGSTOP)
     try:
         assert run.ask("flatten")[0] == 0
@@ -136,6 +113,6 @@ def test_without_a_run_the_message_says_whom_nobody_answered(
     tickpipe: Tickpipe, verb: str, tmp_path: Path
 ) -> None:
     directory = f'channels.directory="{tmp_path / "nowhere"}"'
-    code, output = finish(tickpipe.start(verb, "--config", GUIDE, "--set", directory))
+    code, output = tickpipe.tell(verb, "--config", GUIDE, "--set", directory)
     assert code == ExitCode.CONTROL_REFUSED
     assert "rule: a running risk process listens there" in output

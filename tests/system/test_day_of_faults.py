@@ -21,13 +21,13 @@ from pipeline.simulator.report import Report
 from pipeline.simulator.script import Script
 from pipeline.testing import make_ticks
 from tests.system.conftest import GUIDE, Tickpipe, finish, for_kite
+from tests.system.running import HERE, HOLD
 from tests.system.simulating import Simulators
 from tests.system.tape import (
     Tape,
     assert_every_tick_is_on_the_ring_or_in_a_gap,
     assert_nothing_came_twice_or_out_of_order,
 )
-from tests.system.test_stopping import HERE, HOLD
 
 pytestmark = [
     pytest.mark.system,

@@ -1,4 +1,4 @@
-"""Played at 100 times real time through the WebSocket, nothing is lost and nothing is reordered."""
+"""Played at 300 times real time through the WebSocket, nothing is lost and nothing is reordered."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
 from pipeline.simulator.generator import generate_day
 from tests.system.conftest import GUIDE, Tickpipe
-from tests.system.test_stopping import HERE, HOLD, Run
+from tests.system.running import HERE, HOLD, Run
 
 
 @pytest.fixture
 def busy_quarter(tmp_path: Path) -> Path:
-    """Write 15 minutes with 3 000 ticks: 9 seconds at 100 times real time."""
+    """Write 15 minutes with 3 000 ticks: 3 seconds at 300 times real time."""
     path = tmp_path / "quarter.csv"
     ticks = generate_day(
         seed=3, date=date(2026, 1, 5), ticks_per_instrument=3_000, end="09:30", lot_size=75
@@ -34,7 +34,7 @@ def test_every_tick_arrives_once_and_in_order(
 ) -> None:
     seen = tickpipe.folder / "seen.csv"
     code, output = tickpipe.run(
-        "replay", busy_quarter, "--through-simulator", "--free-running", "--speed", "100",
+        "replay", busy_quarter, "--through-simulator", "--free-running", "--speed", "300",
         "--mode", mode,
         "--set", f'strategy.use="{HERE / "strategies.py"}:WritesDown"',
         "--set", f'strategy.parameters.file="{seen}"',

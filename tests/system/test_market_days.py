@@ -42,7 +42,7 @@ def write_day(path: Path, day: date, ticks: int = TICKS) -> Path:
 
 
 def test_the_verb_shows_a_day_and_who_says_so(tickpipe: Tickpipe) -> None:
-    code, output = finish(tickpipe.start("calendar", "2026-11-24"))
+    code, output = tickpipe.tell("calendar", "2026-11-24")
     assert code == ExitCode.OK, output
     assert "Tuesday, 2026-11-24, IST" in output
     assert "Prakash Gurpurb Sri Guru Nanak Dev" in output
@@ -60,7 +60,7 @@ def test_the_verb_shows_a_day_and_who_says_so(tickpipe: Tickpipe) -> None:
 def test_a_date_that_the_data_does_not_have_is_refused(
     tickpipe: Tickpipe, day: str, told: str
 ) -> None:
-    code, output = finish(tickpipe.start("calendar", day))
+    code, output = tickpipe.tell("calendar", day)
     assert code == ExitCode.USAGE, output
     assert told in output
     assert explained(output)

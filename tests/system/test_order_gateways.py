@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.brokers.contract import Order, OrderState, Side
+from pipeline.errors import TickpipeError
 from pipeline.settings import SIMULATOR_SECRETS
 from pipeline.simulator.order_faults import KINDS, random_faults
 from pipeline.testing import make_instrument, make_ticks
@@ -131,6 +132,30 @@ def test_an_order_that_was_taken_is_found_whatever_was_answered(opened: Open, ki
         desk.until_state(order, OrderState.UNKNOWN)
     assert OrderState.REJECTED not in desk.states(order)
     assert tags(desk) == {order.order_id: 1}
+
+
+def test_an_order_that_nobody_has_seen_is_not_polled_for(opened: Open) -> None:
+    desk, lost, seen = opened({1: "lost"}), make_order(1), make_order(2, limit_e4=PRICE_E4 - 500)
+    desk.gateway.send(lost)
+    desk.until_state(lost, OrderState.UNKNOWN)
+    assert "open=0" in repr(desk.gateway)
+    desk.gateway.restore(lost, OrderState.NEVER_ARRIVED, 0, 0)
+    desk.gateway.restore(lost, OrderState.UNKNOWN, 0, 0)
+    assert "open=0" in repr(desk.gateway)
+    desk.gateway.send(seen)
+    desk.until_state(seen, OrderState.ACCEPTED)
+    assert "open=1" in repr(desk.gateway)
+
+
+def test_a_thread_that_fails_ends_who_takes_from_the_gateway(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = opened()
+    forms = type(desk.gateway._forms)
+    monkeypatch.setattr(forms, "positions", lambda self: 1 // 0)
+    desk.gateway.ask()
+    with pytest.raises(TickpipeError, match="broke down: ZeroDivisionError"):
+        desk.until(lambda: False, "the failure")
 
 
 @pytest.mark.parametrize("kind", ["lost", "error_lost", "too_many"])

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.runtime.exit_codes import ExitCode
 from tests.system.conftest import Tickpipe
-from tests.system.golden import write_day
-from tests.system.test_stopping import SLOW, Run
+from tests.system.golden import write_day, write_steady_day
+from tests.system.running import STEADY, Run
 
 ALLOWED = sorted(os.sched_getaffinity(0))
 ROLES = ("feed", "strategy", "risk")
@@ -20,8 +20,8 @@ ROLES = ("feed", "strategy", "risk")
 @pytest.fixture
 def start(tickpipe: Tickpipe) -> Callable[..., Run]:
     def start(*options: object) -> Run:
-        day = write_day(tickpipe.folder / "day.csv")
-        run = Run(tickpipe, tickpipe.trade("replay", day, *SLOW, *options))
+        day = write_steady_day(tickpipe.folder / "day.csv")
+        run = Run(tickpipe, tickpipe.trade("replay", day, *STEADY, *options))
         tickpipe.wait_for(lambda: run.beat("risk", "ticks") > 0, "the run to trade")
         return run
 

@@ -37,6 +37,7 @@ INSTRUMENTS = [make_instrument(symbol="A", token=str(58963 << 8 | 2))]
 SHARE = Share(0, 0, tuple(INSTRUMENTS))
 TICK = wire.frame(wire.encode("full", make_ticks([100.0]), Tokens(INSTRUMENTS)))
 Listen = Callable[..., Listener]
+BUFFER = 4_096  # bytes that a kernel may hold, where it has to be full soon
 
 
 @pytest.fixture
@@ -472,11 +473,15 @@ def test_a_stop_does_not_wait_for_a_peer_that_never_reads(listen: Listen) -> Non
 
 def test_a_ping_to_a_peer_that_never_reads_ends_the_connection(listen: Listen) -> None:
     def ping(peer: Peer) -> None:
+        peer.raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         peer.upgrade()
         while True:
             peer.send(b"?" * 125, Opcode.PING)  # the longest: its pongs fill the buffers soonest
 
     with closing(connect(listen(ping, serve).url)) as connection:
+        receive_until(connection, lambda: connection._socket is not None)
+        assert connection._socket is not None
+        connection._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         receive_until(connection, lambda: connection.outages > 0)
 
 

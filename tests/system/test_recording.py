@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -48,18 +45,6 @@ def test_a_lockstep_run_over_a_websocket_is_recorded_whole_and_replays_to_the_sa
         code, output = tickpipe.run(verb, rec / "2026-01-05")
         assert code == 0, output
         assert [row_of(trade) for trade in tickpipe.trades()] == traded, verb
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a file system with next to no room."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96k,mode=0700", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root can mount a small file system, and not everywhere")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_a_full_disk_ends_the_recorder_and_the_run_goes_on_to_its_normal_end(

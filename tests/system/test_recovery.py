@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline.brokers.recorded.files import read_ticks
-from pipeline.channels.line import Watch
 from pipeline.risk.checking import check_ledger
 from pipeline.risk.ledger import Ledger
 from pipeline.runtime.exit_codes import ExitCode
@@ -21,58 +16,21 @@ from pipeline.settings import load_settings
 from pipeline.simulator.generator import generate_day
 from pipeline.simulator.order_faults import random_faults
 from tests.system.conftest import GUIDE, Tickpipe, finish, for_kite
-from tests.system.golden import write_day
-from tests.system.ordering import UPDATES, report
+from tests.system.golden import write_steady_day
+from tests.system.ordering import report, trading_at
+from tests.system.running import BUYS_ONCE, HOLD, STEADY_SPEED, Run
 from tests.system.simulating import Simulator, Simulators
 
-HERE = Path(__file__).parent
-BUYS_ONCE = f'strategy.use="{HERE / "strategies.py"}:BuysOnce"'
-HOLD = (  # nothing closes the position but an end
-    "--set", "risk.base_sl_points=200", "--set", "risk.use_trail_stop=false",
-    "--set", "risk.tp_points=[1000.0]", "--set", "risk.tp_percents=[1.0]",
-)  # fmt: skip
-
-Start = Callable[..., "Run"]
-
-
-class Run:
-    """A run at a simulator, with a look at its heartbeats."""
-
-    def __init__(self, tickpipe: Tickpipe, process: subprocess.Popen[str]) -> None:
-        self.tickpipe = tickpipe
-        self.process = process
-        self._watch = Watch(tickpipe.run_directory)
-
-    def beat(self, role: str, field: str) -> int:
-        rows: dict[str, np.ndarray] = self._watch.latest()
-        return int(rows[role][field][0]) if role in rows else 0
-
-    def wait_for(self, role: str, field: str, least: int) -> None:
-        self.tickpipe.wait_for(
-            lambda: self.beat(role, field) >= least, f"{role} to have {least} of {field}"
-        )
-
-    def kill_risk(self) -> None:
-        """Kill risk and wait for another one that has a heartbeat."""
-        before = self.beat("risk", "pid")
-        os.kill(before, signal.SIGKILL)
-        self.tickpipe.wait_for(
-            lambda: self.beat("risk", "pid") not in (0, before) and self.beat("risk", "cycles") > 0,
-            "another risk",
-        )
-
-    def stop(self) -> tuple[int, str]:
-        self.process.terminate()
-        return finish(self.process)
+Start = Callable[..., Run]
 
 
 @pytest.fixture
 def start(tickpipe: Tickpipe, simulators: Simulators) -> Start:
-    """Return a way to start a run at a simulator that plays a day of 6 minutes."""
+    """Return a way to start a run at a simulator that plays a steady day of 2 minutes."""
     settings = load_settings(GUIDE)
-    day = write_day(tickpipe.folder / "day.csv")
+    day = write_steady_day(tickpipe.folder / "day.csv")
     simulator: Simulator = simulators(settings.instruments)(
-        read_ticks(day, settings.instruments), speed=60.0, keep=True
+        read_ticks(day, settings.instruments), speed=STEADY_SPEED, keep=True
     )
 
     def run(*options: object) -> Run:
@@ -92,11 +50,11 @@ def test_another_risk_takes_over_what_is_open(tickpipe: Tickpipe, start: Start, 
     run = start("--mode", mode, "--set", BUYS_ONCE, *HOLD)
     run.wait_for("risk", "position", 1)
     held = run.beat("risk", "position")
-    run.kill_risk()
+    run.kill_and_wait_for_another("risk")
     run.wait_for("risk", "position", held)
     handled = run.beat("risk", "last_seq")
     run.wait_for("risk", "last_seq", handled + 100)
-    run.kill_risk()
+    run.kill_and_wait_for_another("risk")
     code, output = run.stop()
     assert code == ExitCode.OK, output
     assert output.count("risk died: killed by SIGKILL. Starting another one") == 2
@@ -110,7 +68,7 @@ def test_the_strategy_sees_the_positions_of_the_risk_that_took_over(
 ) -> None:
     run = start()  # momentum: it enters again only when it sees that it is flat
     run.wait_for("risk", "trades", 1)
-    run.kill_risk()
+    run.kill_and_wait_for_another("risk")
     run.wait_for("risk", "trades", 1)
     run.wait_for("risk", "orders", run.beat("risk", "orders") + 4)
     code, output = run.stop()
@@ -127,8 +85,8 @@ def test_a_risk_that_dies_too_often_ends_the_run_and_the_next_run_takes_over(
     run = start("--set", BUYS_ONCE, *HOLD, "--set", "recovery.restarts_max=0")
     run.wait_for("risk", "position", 1)
     held = run.beat("risk", "position")
-    os.kill(run.beat("risk", "pid"), signal.SIGKILL)
-    code, output = finish(run.process)
+    run.kill("risk")
+    code, output = run.finish()
     assert code == ExitCode.CHILD_DIED, output
     assert "UNGUARDED" in output
     assert list(tickpipe.results.glob("forward_test_results_*.csv")) == []
@@ -158,12 +116,38 @@ def test_a_second_run_on_one_day_goes_on_and_its_results_have_the_whole_day(
     assert len(list(tickpipe.results.glob("ledger_*.sqlite"))) == 1
 
 
+def test_a_halt_by_a_person_outlasts_its_day_until_somebody_resumes(
+    tickpipe: Tickpipe, start: Start
+) -> None:
+    def ask(verb: str, *arguments: str) -> str:
+        directory = f'channels.directory="{tickpipe.run_directory}"'
+        where = ("--config", GUIDE, "--set", directory)
+        code, output = finish(tickpipe.start(verb, *arguments, *where))
+        assert code == 0, output
+        return output
+
+    first = start("--set", BUYS_ONCE, *HOLD)
+    first.wait_for("risk", "position", 1)
+    ask("flatten", "--reason", "news")
+    assert first.stop()[0] == ExitCode.OK
+    ledger_of(tickpipe).rename(tickpipe.results / "ledger_default_20260102.sqlite")
+    second = start("--set", BUYS_ONCE, *HOLD)
+    second.wait_for("risk", "refused", 1)
+    assert ": news, since 2026-01-02" in ask("status")
+    ask("resume", "--unlock", "default")
+    assert "ACTIVE" in ask("status")
+    assert second.beat("risk", "orders") == 0
+    code, output = second.stop()
+    assert code == ExitCode.OK, output
+    assert "news, since 2026-01-02: nobody has resumed since; `tickpipe resume`" in output
+
+
 def test_with_the_strategy_dead_for_long_risk_closes_the_position(
     tickpipe: Tickpipe, start: Start
 ) -> None:
     run = start("--set", BUYS_ONCE, *HOLD, "--set", "recovery.orphan_seconds_max=0.2")
     run.wait_for("risk", "position", 1)
-    os.kill(run.beat("strategy", "pid"), signal.SIGKILL)
+    run.kill("strategy")
     run.wait_for("risk", "trades", 1)
     code, output = run.stop()
     assert code == ExitCode.CHILD_DIED, output
@@ -175,8 +159,8 @@ def test_risk_that_dies_after_the_strategy_is_started_again_all_the_same(
 ) -> None:
     run = start("--set", BUYS_ONCE, *HOLD)
     run.wait_for("risk", "position", 1)
-    os.kill(run.beat("strategy", "pid"), signal.SIGKILL)
-    run.kill_risk()
+    run.kill("strategy")
+    run.kill_and_wait_for_another("risk")
     run.wait_for("risk", "position", 1)
     code, output = run.stop()
     assert code == ExitCode.CHILD_DIED, output
@@ -198,27 +182,17 @@ def test_kills_of_risk_at_a_broker_that_misbehaves_leave_its_book_equal_to_the_l
     simulator = simulators(load_settings(config).instruments)(
         ticks, broker=broker, speed=40.0, keep=True, order_faults=random_faults(11, 200, share=0.3)
     )
-    changes = {
-        "feed.broker": broker,
-        "feed.url": simulator.url,
-        "feed.credentials": "simulator",
-        "feed.mode": "full",
-        "risk.signal_ttl_ms": 5_000,
-        "orders.gateway": broker,
-        "orders.url": f"http://127.0.0.1:{simulator.port}",
-        "orders.updates_url": f"ws://127.0.0.1:{simulator.port}{UPDATES[broker]}",
-        "orders.credentials": "simulator",
-        "orders.answer_timeout_seconds": 0.5,
-        "orders.poll_seconds": 0.2,
+    quick = {
         "recovery.ask_seconds": 0.1,
         "recovery.lost_seconds_min": 2,
     }
-    sets = [part for name, value in changes.items() for part in ("--set", f"{name}={value}")]
-    run = Run(tickpipe, tickpipe.trade("run", "--config", config, *sets))
+    chosen = trading_at(simulator, broker, **quick)
+    run = Run(tickpipe, tickpipe.trade("run", "--config", config, *chosen))
     for orders in (1, 3, 5):
         run.wait_for("risk", "orders", orders)
-        run.kill_risk()
-    code, output = finish(run.process)
+        run.kill_and_wait_for_another("risk")
+    run.wait_for("risk", "orders", 7)
+    code, output = run.stop()
     assert code == ExitCode.OK, output
     assert output.count("risk died: killed by SIGKILL. Starting another one") == 3
     found = report(simulator.port)

@@ -4,60 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from pipeline.channels.line import Watch
 from pipeline.runtime.exit_codes import ExitCode
-from tests.system.conftest import Tickpipe, finish
-from tests.system.golden import write_day
+from tests.system.conftest import Tickpipe
+from tests.system.golden import write_day, write_steady_day
+from tests.system.running import HERE, HOLD, STEADY, Run
 
-HERE = Path(__file__).parent
-SLOW = ("--through-simulator", "--free-running", "--speed", "60")  # a day of 6 minutes
-
-HOLD = (  # nothing closes the position but an end
-    "--set", "risk.base_sl_points=200", "--set", "risk.use_trail_stop=false",
-    "--set", "risk.tp_points=[1000.0]", "--set", "risk.tp_percents=[1.0]",
-)  # fmt: skip
-
-StartDay = Callable[..., "Run"]
-
-
-class Run:
-    """A run with a look at its heartbeats."""
-
-    def __init__(self, tickpipe: Tickpipe, process: subprocess.Popen[str]) -> None:
-        self._tickpipe = tickpipe
-        self.process = process
-        self._watch = Watch(tickpipe.run_directory)
-
-    def beat(self, role: str, field: str) -> int:
-        rows: dict[str, np.ndarray] = self._watch.latest()
-        return int(rows[role][field][0]) if role in rows else 0
-
-    def wait_until_open(self) -> None:
-        """Wait until risk holds a position."""
-        self._tickpipe.wait_for(lambda: self.beat("risk", "position") > 0, "an open position")
-
-    def kill(self, role: str) -> None:
-        os.kill(self.beat(role, "pid"), signal.SIGKILL)
-
-    def finish(self) -> tuple[int, str]:
-        return finish(self.process)
+StartDay = Callable[..., Run]
 
 
 @pytest.fixture
 def start_day(tickpipe: Tickpipe) -> StartDay:
-    """Return a way to start a slow free-running replay with a strategy of strategies.py."""
+    """Return a way to replay a steady day, free-running, with one of strategies.py."""
 
     def start(strategy: str, *options: object) -> Run:
-        day = write_day(tickpipe.folder / "day.csv")
+        day = write_steady_day(tickpipe.folder / "day.csv")
         use = f'strategy.use="{HERE / "strategies.py"}:{strategy}"'
-        return Run(tickpipe, tickpipe.trade("replay", day, *SLOW, "--set", use, *options))
+        return Run(tickpipe, tickpipe.trade("replay", day, *STEADY, "--set", use, *options))
 
     return start
 
@@ -104,8 +70,7 @@ def test_risk_closes_by_its_rules_after_the_strategy_was_killed(
     run.wait_until_open()
     run.kill("strategy")
     tickpipe.wait_for(lambda: run.beat("risk", "trades") > 0, "an exit by the rules")
-    run.process.terminate()
-    code, output = run.finish()
+    code, output = run.stop()
     assert code == ExitCode.CHILD_DIED, output
     assert "strategy died: killed by SIGKILL" in output
     reasons = {trade["exit_reason"].rstrip(" 1234") for trade in tickpipe.trades()}
@@ -150,8 +115,7 @@ def test_a_killed_feed_is_started_again_and_everybody_goes_on(
     assert run.beat("feed", "pid") != first
     assert run.beat("feed", "last_seq") > handled, "seqs go on where they were"
     assert run.beat("risk", "position") > 0, "the position is kept"
-    run.process.terminate()
-    code, output = run.finish()
+    code, output = run.stop()
     assert code == ExitCode.OK, output
     assert "feed died: killed by SIGKILL. Starting another one" in output
     parameters, trades = tickpipe.results_file()
@@ -232,8 +196,7 @@ def test_a_strategy_that_never_returns_is_killed_and_risk_guards_the_position(
     run = start_day("BuysThenNeverReturns", *HOLD, "--set", "run.hang_seconds_max=2")
     run.wait_until_open()
     tickpipe.wait_for(lambda: not alive(run.beat("strategy", "pid")), "the hung one to be killed")
-    run.process.terminate()
-    code, output = run.finish()
+    code, output = run.stop()
     assert code == ExitCode.STRATEGY_FAILED, output
     assert "strategy has not finished a turn" in output
     assert tickpipe.trades()[-1]["exit_reason"] == "Stop Requested"

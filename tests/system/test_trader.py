@@ -20,9 +20,9 @@ import pytest
 
 from pipeline.backtest import backtest
 from pipeline.brokers.recorded.files import read_ticks
-from pipeline.channels.line import Watch
 from pipeline.channels.locks import lock_pid
 from pipeline.channels.rundir import RUN_LOCK
+from pipeline.channels.watch import Watch
 from pipeline.errors import AlreadyRunning, FeedLost, TickFileError, TickpipeError, UsageError
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.strategy.contract import Tick
@@ -32,7 +32,7 @@ from pipeline.trader import screen as screen_module
 from pipeline.trader.config import settings_of
 from tests.system.conftest import GUIDE, ROOT, WAIT_SECONDS_MAX
 from tests.system.golden import TICKS, golden_trades, row_of, write_day
-from tests.system.test_stopping import HERE
+from tests.system.running import HERE
 
 Config = dict[str, Any]
 NOBODY: Config = {  # an address at which nobody listens

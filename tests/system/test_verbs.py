@@ -11,12 +11,12 @@ import pytest
 
 from pipeline.brokers.recorded.files import read_ticks
 from pipeline.channels import choose
-from pipeline.cli import main
+from pipeline.cli import _parser, _verb, main
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.settings import load_settings
 from tests.system.conftest import GUIDE, ROOT, Tickpipe, finish
-from tests.system.golden import golden_trades, row_of, write_day
-from tests.system.test_stopping import SLOW, Run
+from tests.system.golden import golden_trades, row_of, write_day, write_steady_day
+from tests.system.running import STEADY, Run
 
 
 def test_the_demo_generates_a_day_trades_it_and_says_where_the_results_are(
@@ -32,9 +32,7 @@ def test_the_demo_generates_a_day_trades_it_and_says_where_the_results_are(
 
 def test_the_same_seed_generates_the_same_file(tickpipe: Tickpipe) -> None:
     for name in ("one.csv", "two.csv"):
-        code, output = finish(
-            tickpipe.start("generate", name, "--ticks", 500, "--date", "2026-01-05")
-        )
+        code, output = tickpipe.tell("generate", name, "--ticks", 500, "--date", "2026-01-05")
         assert code == ExitCode.OK, output
     one, two = ((tickpipe.folder / name).read_bytes() for name in ("one.csv", "two.csv"))
     assert one == two
@@ -43,9 +41,7 @@ def test_the_same_seed_generates_the_same_file(tickpipe: Tickpipe) -> None:
 
 
 def test_a_generated_file_of_many_instruments_names_them(tickpipe: Tickpipe) -> None:
-    code, output = finish(
-        tickpipe.start("generate", "many.csv.gz", "--instruments", 3, "--ticks", 50)
-    )
+    code, output = tickpipe.tell("generate", "many.csv.gz", "--instruments", 3, "--ticks", 50)
     assert code == ExitCode.OK, output
     first = load_settings(GUIDE).instruments[0]
     names = [first.model_copy(update={"symbol": f"SYM-{n}"}) for n in (1, 2, 3)]
@@ -68,11 +64,11 @@ def test_each_role_can_be_run_alone(tickpipe: Tickpipe) -> None:
 
 
 def test_a_running_ring_can_be_looked_at(tickpipe: Tickpipe) -> None:
-    day = write_day(tickpipe.folder / "day.csv")
-    run = Run(tickpipe, tickpipe.trade("replay", day, *SLOW))
+    day = write_steady_day(tickpipe.folder / "day.csv")
+    run = Run(tickpipe, tickpipe.trade("replay", day, *STEADY))
     tickpipe.wait_for(lambda: run.beat("risk", "ticks") > 0, "the run to trade")
     directory = f'channels.directory="{tickpipe.run_directory}"'
-    code, output = finish(tickpipe.start("ring", "--config", GUIDE, "--set", directory))
+    code, output = tickpipe.tell("ring", "--config", GUIDE, "--set", directory)
     assert code == ExitCode.OK, output
     assert f"open, capacity 65,536, epoch 1, writer pid {run.beat('feed', 'pid')}," in output
     for role in ("strategy", "risk"):
@@ -82,7 +78,7 @@ def test_a_running_ring_can_be_looked_at(tickpipe: Tickpipe) -> None:
 
 def test_a_ring_that_is_not_there_is_told(tickpipe: Tickpipe) -> None:
     directory = f'channels.directory="{tickpipe.run_directory}"'
-    code, output = finish(tickpipe.start("ring", "--config", GUIDE, "--set", directory))
+    code, output = tickpipe.tell("ring", "--config", GUIDE, "--set", directory)
     assert code == ExitCode.USAGE, output
     assert "no ring in" in output
 
@@ -91,7 +87,7 @@ def test_show_config_shows_every_setting_and_no_secret(
     tickpipe: Tickpipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TICKPIPE_JWT", "very-secret")
-    code, output = finish(tickpipe.start("show-config", "--set", "strategy.fast_ema=9"))
+    code, output = tickpipe.tell("show-config", "--set", "strategy.fast_ema=9")
     assert code == ExitCode.OK, output
     assert "strategy.fast_ema = 9" in output
     assert "very-secret" not in output
@@ -117,7 +113,7 @@ def with_dump(folder: Path) -> Path:
 @pytest.mark.parametrize("verb", ["check-config", "show-config"])
 def test_what_the_instrument_dump_fills_in_is_shown(tickpipe: Tickpipe, verb: str) -> None:
     config = with_dump(tickpipe.folder)
-    code, output = finish(tickpipe.start(verb, "--config", config))
+    code, output = tickpipe.tell(verb, "--config", config)
     assert code == ExitCode.OK, output
     taken = "token 15094530, lot_size 65, tick_size 0.05, kind option, underlying NIFTY"
     assert f"note: NIFTYCE: {taken} (from {tickpipe.folder}/instruments.csv)" in output
@@ -174,6 +170,26 @@ def test_every_verb_has_help_with_worked_examples(
     commands = [line.strip() for line in examples if line]
     assert commands
     assert all(command.startswith(f"tickpipe {verb}") for command in commands), commands
+
+
+def test_every_verb_is_a_function_that_is_there() -> None:
+    (table,) = (each for each in _parser()._actions if isinstance(each.choices, dict))
+    verbs = {name: parser.get_default("verb") for name, parser in table.choices.items()}
+    assert set(VERBS.split()) <= set(verbs)
+    for name, verb in verbs.items():
+        assert callable(_verb(verb)), name
+
+
+@pytest.mark.parametrize("verb", ["trading.run", "control.status"])
+def test_no_verb_waits_for_what_only_another_one_needs(verb: str) -> None:
+    """A web server and an HTTP client take longer to import than all the rest."""
+    program = f"import sys, pipeline.cli as c; c._verb({verb!r}); print(*sys.modules, sep=chr(10))"
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    imported = set(answer.stdout.split())
+    assert "numpy" in imported
+    assert not imported & {"aiohttp", "httpx", "pyarrow", "pipeline.simulator.process"}
 
 
 def test_a_verb_that_is_none_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,10 @@ from pipeline.records import HEARTBEAT, LATENCY, Stage
 from tests.money import guide
 
 
-def shown(beats: dict[str, np.ndarray]) -> list[str]:
+def shown(beats: dict[str, np.ndarray], *overrides: str) -> list[str]:
     """Return the lines of the last page, spaces between words single."""
     text = io.StringIO()
-    with Display(guide(), Console(file=text, width=100), ticks_total=None) as display:
+    with Display(guide(*overrides), Console(file=text, width=100), ticks_total=None) as display:
         display(beats)
     return [" ".join(line.split()) for line in text.getvalue().splitlines()]
 
@@ -37,6 +37,13 @@ def test_every_stage_that_was_measured_has_its_row() -> None:
     assert "feed to ring 7,000 1 2 3 4 5" in lines
     assert "feed to strategy 7,000 10 20 30 40 5,000" in lines
     assert not any(line.startswith("tick to order") for line in lines)
+
+
+def test_what_lockstep_adds_to_the_latencies_is_said_and_only_there() -> None:
+    beats = {"feed": beat(Stage.FEED_TO_RING, 1, 2, 3, 4, 5)}
+    said = "lockstep: a tick in hand waits for those before it, and that counts here"
+    assert said in shown(beats, "channels.lockstep=true")
+    assert said not in shown(beats)
 
 
 def test_a_process_is_behind_by_what_was_published_and_not_handled() -> None:

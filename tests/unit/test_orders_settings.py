@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.brokers.orders import CONFIRMATION, refuse_unconfirmed
+from pipeline.brokers.confirming import CONFIRMATION, refuse_unconfirmed
 from pipeline.errors import SettingsError
 from pipeline.settings import LOGINS, OrdersSettings, Settings, load_secrets, parse_settings
 

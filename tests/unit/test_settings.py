@@ -776,7 +776,7 @@ def test_the_environment_does_not_fill_what_the_secrets_file_lacks(tmp_path: Pat
 
 def test_an_absent_secrets_file_is_refused(tmp_path: Path) -> None:
     absent = tmp_path / "absent.toml"
-    with pytest.raises(SettingsError, match=f"{absent}: FileNotFoundError"):
+    with pytest.raises(SettingsError, match=f"{absent}: No such file or directory"):
         load_secrets(feed(credentials="file", secrets_file=absent), {})
 
 

@@ -20,17 +20,18 @@ from urllib.parse import quote_plus, urlencode
 
 from pipeline.brokers.contract import BrokerPosition, Order, OrderState, OrderUpdate
 from pipeline.brokers.forms import (
+    Answer,
     Places,
     Reply,
     Request,
     Unreadable,
     field_of,
     limit_text,
-    refused,
+    proven_by,
     rows_of,
-    unknown,
     update_of,
     whole,
+    why_not_cancelled,
 )
 from pipeline.brokers.kite.session import login_query
 from pipeline.brokers.notices import masked
@@ -119,33 +120,16 @@ class KiteOrderForms:
     # Answers ----------------------------------------------------------------------------------
 
     def placed(self, order_id: str, reply: Reply) -> OrderUpdate:
-        try:
-            answer = reply.read()
-            if reply.status == 200 and answer.get("status") == "success":
-                broker_id = str(field_of(field_of(answer, "data"), "order_id"))
-                return OrderUpdate(
-                    order_id=order_id, state=OrderState.ACCEPTED, broker_id=broker_id
-                )
-        except (Unreadable, TypeError) as error:
-            return unknown(order_id, f"unreadable answer: {error}", self.secrets)
-        text = f"{answer.get('error_type')} (HTTP {reply.status}): {answer.get('message')}"
-        told = refused if _proves_refusal(reply.status, answer) else unknown
-        return told(order_id, text, self.secrets)
+        return proven_by(reply, _answer, order_id, "order_id", self.secrets)
 
     def cancel_refused(self, reply: Reply) -> str:
-        try:
-            answer = reply.read()
-        except Unreadable as error:
-            return masked(str(error), self.secrets)
-        if reply.status == 200 and answer.get("status") == "success":
-            return ""
-        return masked(f"{answer.get('error_type')}: {answer.get('message')}", self.secrets)
+        return why_not_cancelled(reply, _answer, self.secrets)
 
     def read_orders(self, reply: Reply) -> list[OrderUpdate]:
-        return [self._order(row) for row in rows_of(_data(reply))]
+        return [self._order(row) for row in rows_of(_answer(reply).data)]
 
     def read_positions(self, reply: Reply) -> list[BrokerPosition]:
-        return [self._position(row) for row in rows_of(field_of(_data(reply), "net"))]
+        return [self._position(row) for row in rows_of(field_of(_answer(reply).data, "net"))]
 
     def read_update(self, text: str) -> OrderUpdate | None:
         try:
@@ -198,11 +182,14 @@ def _proves_refusal(status: int, answer: Mapping[str, Any]) -> bool:
     return _PROVEN[name] in (0, status)
 
 
-def _data(reply: Reply) -> Any:
-    answer = reply.read()
-    if reply.status != 200 or answer.get("status") != "success":
-        raise Unreadable(f"HTTP {reply.status}: {answer.get('message')}")
-    return field_of(answer, "data")
+def _answer(reply: Reply) -> Answer:
+    body = reply.read()
+    return Answer(
+        body,
+        succeeded=reply.status == 200 and body.get("status") == "success",
+        proves_refusal=_proves_refusal(reply.status, body),
+        text=f"{body.get('error_type')} (HTTP {reply.status}): {body.get('message')}",
+    )
 
 
 def _time_ns(text: object) -> int:

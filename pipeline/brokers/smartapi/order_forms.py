@@ -19,17 +19,18 @@ from typing import Any
 
 from pipeline.brokers.contract import BrokerPosition, Order, OrderState, OrderUpdate
 from pipeline.brokers.forms import (
+    Answer,
     Places,
     Reply,
     Request,
     Unreadable,
     field_of,
     limit_text,
-    refused,
+    proven_by,
     rows_of,
-    unknown,
     update_of,
     whole,
+    why_not_cancelled,
 )
 from pipeline.brokers.notices import masked
 from pipeline.brokers.smartapi.session import auth_headers
@@ -133,34 +134,16 @@ class SmartApiOrderForms:
     # Answers ----------------------------------------------------------------------------------
 
     def placed(self, order_id: str, reply: Reply) -> OrderUpdate:
-        try:
-            answer = reply.read()
-            if reply.status == 200 and answer.get("status") is True:
-                broker_id = str(field_of(field_of(answer, "data"), "orderid"))
-                return OrderUpdate(
-                    order_id=order_id, state=OrderState.ACCEPTED, broker_id=broker_id
-                )
-        except (Unreadable, TypeError) as error:
-            return unknown(order_id, f"unreadable answer: {error}", self.secrets)
-        code = _code(answer)
-        text = f"{code} (HTTP {reply.status}): {answer.get('message')}"
-        told = refused if code in PROVEN and reply.status < 429 else unknown
-        return told(order_id, text, self.secrets)
+        return proven_by(reply, _answer, order_id, "orderid", self.secrets)
 
     def cancel_refused(self, reply: Reply) -> str:
-        try:
-            answer = reply.read()
-        except Unreadable as error:
-            return masked(str(error), self.secrets)
-        if reply.status == 200 and answer.get("status") is True:
-            return ""
-        return masked(f"{_code(answer)}: {answer.get('message')}", self.secrets)
+        return why_not_cancelled(reply, _answer, self.secrets)
 
     def read_orders(self, reply: Reply) -> list[OrderUpdate]:
-        return [self._order(row) for row in rows_of(_data(reply))]
+        return [self._order(row) for row in rows_of(_answer(reply).data)]
 
     def read_positions(self, reply: Reply) -> list[BrokerPosition]:
-        return [self._position(row) for row in rows_of(_data(reply))]
+        return [self._position(row) for row in rows_of(_answer(reply).data)]
 
     def read_update(self, text: str) -> OrderUpdate | None:
         try:
@@ -202,16 +185,16 @@ class SmartApiOrderForms:
         )
 
 
-def _code(answer: Mapping[str, Any]) -> str:
-    """Return the error's code; the two servers of the broker spell its name differently."""
-    return str(answer.get("errorcode") or answer.get("errorCode"))
-
-
-def _data(reply: Reply) -> Any:
-    answer = reply.read()
-    if reply.status != 200 or answer.get("status") is not True:
-        raise Unreadable(f"HTTP {reply.status}: {_code(answer)} {answer.get('message')}")
-    return field_of(answer, "data")
+def _answer(reply: Reply) -> Answer:
+    body = reply.read()
+    # The two servers of the broker spell the name of the error's code differently.
+    code = str(body.get("errorcode") or body.get("errorCode"))
+    return Answer(
+        body,
+        succeeded=reply.status == 200 and body.get("status") is True,
+        proves_refusal=code in PROVEN and reply.status < 429,
+        text=f"{code} (HTTP {reply.status}): {body.get('message')}",
+    )
 
 
 def _time_ns(text: object) -> int:

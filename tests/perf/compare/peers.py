@@ -24,7 +24,8 @@ from pipeline.settings import Instrument
 from tests.peers import kite_ticker, smart_web_socket
 from tests.perf.compare.handovers import HAND_OVERS, Note, Skipped, receiving
 from tests.perf.compare.measure import percentiles
-from tests.perf.compare.sender import LEAD_NS, Sender, framed, quote_frames
+from tests.perf.compare.sender import Sender, framed, quote_frames
+from tests.perf.serving import LEAD_NS
 
 RATES = (100, 1_000, 10_000)
 SECONDS = 2.0

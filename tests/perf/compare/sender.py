@@ -1,44 +1,27 @@
 """The broker's side: a broker's frames over a real WebSocket, each at its intended time.
 
-One client, one connection. The sender sleeps to the next intended time and sends everything that
-is due, however late: a late frame is late for whoever measures from the intended time, which is
-how an open loop counts. It never spins, because the CPUs belong to what is measured; how late it
-was itself is measured beside (``sent_ns``). A real broker sends from another machine.
+The sender sends everything that is due, however late: a late frame is late for whoever measures
+from the intended time, which is how an open loop counts. How late it was itself is measured beside
+(``sent_ns``). A real broker sends from another machine.
 """
 
 from __future__ import annotations
 
-import base64
-import ctypes
-import hashlib
-import multiprocessing
-import re
-import signal
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.smartapi.wire import encode, instrument_key
-from pipeline.feed.connection import CLOSE_NORMAL, END_OF_RECORDING
 from pipeline.settings import Instrument
 from tests.perf.compare.stamps import open_columns
+from tests.perf.serving import CLOSE_FRAME, LEAD_NS, Serving
 
-LEAD_NS = 50_000_000  # from the order to send until the first intended time
-CONNECT_SECONDS_MAX = 30.0
 TOGETHER_MAX = 64  # frames in one call of send, when several are due
-_HANDSHAKE = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455
-_PR_SET_PDEATHSIG = 1
-_PR_SET_TIMERSLACK = 29
-_FORK = multiprocessing.get_context("fork")
 
 
 @dataclass(frozen=True)
@@ -51,48 +34,17 @@ class Sent:
     sent_ns: NDArray[np.int64]
 
 
-class Sender:
-    """A child process that sends; use it as a context manager."""
+class Sender(Serving[Sent]):
+    """Sends ``frames``. Its orders:
+
+    at_times OFFSETS_NS   one tick at each of these times after a start in the near future
+    flat_out SECONDS      as fast as the client takes it
+    within WINDOW STAMPS  everything that is left, at most WINDOW ticks ahead of the strategy
+    close                 the end of the day
+    """
 
     def __init__(self, frames: NDArray[np.uint8]) -> None:
-        self._ours, theirs = _FORK.Pipe()
-        self._child = _FORK.Process(target=_be_sender, args=(frames, theirs))
-        self._child.start()
-        theirs.close()
-        self.port: int = self._ours.recv()
-        assert self._child.pid is not None
-        self.pid = self._child.pid
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._child.kill()
-        self._child.join()
-        self._ours.close()
-
-    def wait_for_client(self) -> bool:
-        """Wait until a client has subscribed; False when none came in time."""
-        return self._ours.poll(CONNECT_SECONDS_MAX) and bool(self._ours.recv())
-
-    def start(self, order: str, *arguments: Any) -> None:
-        """Begin one of these; ``finish`` waits for it and returns what was sent.
-
-        at_times OFFSETS_NS   one tick at each of these times after a start in the near future
-        flat_out SECONDS      as fast as the client takes it
-        within WINDOW STAMPS  everything that is left, at most WINDOW ticks ahead of the strategy
-        close                 the end of the day
-        """
-        self._ours.send((order, arguments))
-
-    def finish(self) -> Sent:
-        sent: Sent = self._ours.recv()
-        return sent
+        super().__init__(lambda client: _Player(client, frames))
 
 
 def quote_frames(ticks: NDArray[np.void], instruments: tuple[Instrument, ...]) -> NDArray[np.uint8]:
@@ -114,38 +66,7 @@ def framed(payloads: NDArray[np.uint8]) -> NDArray[np.uint8]:
 # In the child --------------------------------------------------------------------------------
 
 
-def _be_sender(frames: NDArray[np.uint8], pipe: Connection) -> None:
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_TIMERSLACK, 1)  # ns; the kernel's habit is 50 µs
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        pipe.send(listener.getsockname()[1])
-        client, _ = listener.accept()
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    shake_hands(client)
-    client.recv(4_096)  # the subscription; there is one instrument, and it is wanted
-    pipe.send(True)
-    play = _Play(client, frames)
-    with suppress(EOFError, ConnectionError):
-        while True:
-            order, arguments = pipe.recv()
-            pipe.send(getattr(play, order)(*arguments))
-
-
-def shake_hands(client: socket.socket) -> None:
-    request = b""
-    while b"\r\n\r\n" not in request:
-        request += client.recv(4_096)
-    found = re.search(rb"Sec-WebSocket-Key: *(\S+)", request, re.IGNORECASE)
-    assert found is not None, request
-    digest = hashlib.sha1(found[1] + _HANDSHAKE.encode()).digest()
-    client.sendall(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
-    )
-
-
-class _Play:
+class _Player:
     """The frames and how many are out."""
 
     def __init__(self, client: socket.socket, frames: NDArray[np.uint8]) -> None:
@@ -204,6 +125,5 @@ class _Play:
         self._at = stop
 
     def close(self) -> Sent:
-        reason = CLOSE_NORMAL.to_bytes(2, "big") + END_OF_RECORDING.encode()
-        self._client.sendall(bytes([0x88, len(reason)]) + reason)
+        self._client.sendall(CLOSE_FRAME)
         return Sent(self._at, np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.channels.line import Watch
+from pipeline.channels.watch import Watch
 from pipeline.results.files import read_results
 from pipeline.settings import load_settings
 from tests.perf.compare.sender import Sender, quote_frames

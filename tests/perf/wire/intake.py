@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.channels import choose
-from pipeline.channels.line import READER_NAMES, Watch
+from pipeline.channels.line import READER_NAMES
 from pipeline.channels.rundir import own_run
+from pipeline.channels.watch import Watch
 from pipeline.feed.process import run as run_feed
 from pipeline.settings import Instrument, Settings
 from tests.perf.day import guide_settings

@@ -17,20 +17,18 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.channels import Implementation, choose
+from pipeline.channels.feed_line import FeedLine
 from pipeline.channels.layout import PARKED_OFFSET
-from pipeline.channels.line import (
-    READER_NAMES,
-    FeedLine,
-    RiskLine,
-    StrategyLine,
-    Watch,
-    declare_gone,
-)
+from pipeline.channels.line import READER_NAMES, Line, declare_gone
 from pipeline.channels.locks import lock_is_held
 from pipeline.channels.readers import FILE_NAME, Readers
+from pipeline.channels.recorder_line import RecorderLine
 from pipeline.channels.ring import RingReader
+from pipeline.channels.risk_line import RiskLine
 from pipeline.channels.rundir import lock_path, own_run
-from pipeline.errors import AlreadyRunning, ReaderLapped
+from pipeline.channels.strategy_line import StrategyLine
+from pipeline.channels.watch import Watch
+from pipeline.errors import AlreadyRunning, ChannelError, ReaderLapped
 from pipeline.records import SIGNAL, TICK, ProcessState, positions_dtype
 from pipeline.settings import Mode, Settings
 from tests.rig import Processes, assert_intact, bell_word, ticks, until
@@ -410,6 +408,31 @@ def test_processes_without_a_supervisor_remove_the_directory_when_the_last_one_l
     assert children[1].result() == 20
     assert children[2].result()["ticks"] == list(range(1, 21))
     assert not settings.run_directory.parent.exists()
+
+
+def attached_recorder(settings: Settings) -> Line:
+    with RecorderLine(settings) as line:
+        line.attach({})
+    return line
+
+
+@pytest.mark.parametrize("line", [StrategyLine, RiskLine, attached_recorder])
+def test_a_process_that_waited_in_vain_leaves_nothing_behind(
+    run_settings: Make,
+    processes: Processes,
+    monkeypatch: pytest.MonkeyPatch,
+    line: Callable[[Settings], Line],
+) -> None:
+    settings = run_settings()
+
+    def wait_in_vain() -> str:
+        monkeypatch.setattr("pipeline.channels.rundir.ATTACH_SECONDS_MAX", 0.1)
+        with pytest.raises(ChannelError) as caught:
+            line(settings)
+        return str(caught.value)
+
+    assert "to create" in str(processes.fork(wait_in_vain).result())
+    assert not settings.run_directory.exists()
 
 
 @pytest.mark.parametrize(("policy", "lost"), [("oldest", 36), ("latest", 99)])

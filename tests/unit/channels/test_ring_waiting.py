@@ -262,7 +262,7 @@ def test_a_wait_leaks_nothing(native_ends: Ends) -> None:
     reader, bell = native_ends.reader, native_ends.bell
     counted = [bell, bell.core, reader.read.__func__, TICK]
     before = [sys.getrefcount(thing) for thing in counted]
-    for _ in range(100):
+    for _ in range(10):
         reader.wait_for_rows(1, 0, False, bell)
     native_ends.publish(1)
     reader.wait_for_rows(1, 0, False, bell)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.channels.line import FeedLine
+from pipeline.channels.feed_line import FeedLine
 from pipeline.feed.process import _carry, _Times
 from pipeline.records import GAP, TICK, Stage
 from pipeline.runtime.stopping import Stop

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,9 +15,11 @@ import pytest
 from pipeline.brokers.recorded.journal import JOURNAL, LOCK, unsettled_days, write_journal
 from pipeline.brokers.recorded.parquet import recorded
 from pipeline.brokers.recorded.recording import read_recording, symbols_of
-from pipeline.channels.line import READER_NAMES, FeedLine, Watch
+from pipeline.channels.feed_line import FeedLine
+from pipeline.channels.line import READER_NAMES
 from pipeline.channels.locks import lock_is_held
 from pipeline.channels.rundir import own_run
+from pipeline.channels.watch import Watch
 from pipeline.errors import AlreadyRunning, RecordingFailed
 from pipeline.recorder import process
 from pipeline.records import ProcessState
@@ -284,18 +285,6 @@ def test_what_a_killed_one_left_is_settled_at_the_end_and_not_before_the_first_t
     assert recorder.result() == 0
     assert unsettled_days(tmp_path / "rec") == []
     assert len(read_recording(part.parent.parent, settings.instruments)) == 5
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a file system with next to no room."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96k,mode=0700", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root can mount a small file system, and not everywhere")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_a_full_disk_ends_the_recorder_with_its_message_and_leaves_what_was_whole(

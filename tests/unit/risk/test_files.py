@@ -10,9 +10,19 @@ from pathlib import Path
 import pytest
 
 from pipeline.brokers.recorded.files import write_ticks
-from pipeline.errors import TickpipeError
+from pipeline.errors import TickpipeError, UserError
 from pipeline.records import IST
-from pipeline.risk.files import DATA, read_rulebook, rulebook_for, session_days, start_notices
+from pipeline.risk.files import (
+    DATA,
+    carry_over,
+    read_rulebook,
+    rulebook_for,
+    session_days,
+    start_notices,
+)
+from pipeline.risk.history import START, Event
+from pipeline.risk.ledger import Ledger
+from pipeline.risk.mandate import CARRIED, STATE
 from pipeline.risk.rulebook import NO_RULES
 from pipeline.risk.starting import check_start
 from tests.money import CALENDAR, GATES, at, guide, tick, tick_array
@@ -115,3 +125,52 @@ def test_with_the_calendar_a_holiday_has_none_and_an_unknown_day_those_of_the_se
     assert days(date(2026, 11, 28)) is None
     assert days(date(2026, 11, 26)) == (time(9, 15), time(15, 40))
     assert days(date(2041, 1, 2)) == (settings.session.start, settings.session.end)
+
+
+# From one day to the next ---------------------------------------------------------------------
+
+
+def write_ledger(path: Path, *requests: str) -> None:
+    with Ledger.open(path) as ledger:
+        ledger.put(Event(START, "", 0))
+        for request in requests:
+            ledger.put(Event(STATE, request, 0))
+
+
+def begin(path: Path) -> tuple[str, list[tuple[str, str]]]:
+    """Begin the ledger at ``path``; return what is told, and the events in it."""
+    with Ledger.open(path) as ledger:
+        told = carry_over(ledger, path, 1)
+        return told, [(event.kind, event.text) for event in ledger.events()]
+
+
+HALT = "HALTED halt by a: news"
+
+
+def test_a_day_begins_with_the_halt_that_the_newest_day_before_left(tmp_path: Path) -> None:
+    write_ledger(tmp_path / "ledger_mine_20261102.sqlite", "HALTED halt by a: old")
+    write_ledger(tmp_path / "ledger_mine_20261120.sqlite", HALT)
+    write_ledger(tmp_path / "ledger_mine_20261124.sqlite", "HALTED halt by a: later")
+    write_ledger(tmp_path / "ledger_mine_20261120_101112_000001.sqlite", "HALTED own ledger")
+    told, events = begin(tmp_path / "ledger_mine_20261123.sqlite")
+    assert told.startswith(f"{HALT}, since 2026-11-20: nobody has resumed since")
+    assert events == [(CARRIED, told), (STATE, f"{HALT}, since 2026-11-20")]
+    told, events = begin(tmp_path / "ledger_mine_20261123.sqlite")
+    assert (told, len(events)) == ("", 2), "it began already"
+
+
+@pytest.mark.parametrize(
+    ("name", "requests"),
+    [("mine", [HALT, "ACTIVE resume by a"]), ("mine", ["HALTED daily_loss"]), ("other", [HALT])],
+)
+def test_a_day_begins_active_after_a_resume_a_daily_loss_or_a_halt_of_another_run(
+    name: str, requests: list[str], tmp_path: Path
+) -> None:
+    write_ledger(tmp_path / f"ledger_{name}_20261120.sqlite", *requests)
+    assert begin(tmp_path / "ledger_mine_20261123.sqlite") == ("", [])
+
+
+def test_a_ledger_of_the_day_before_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "ledger_mine_20261120.sqlite").write_text("no database " * 100)
+    with pytest.raises(UserError, match="ledger_mine_20261120"):
+        begin(tmp_path / "ledger_mine_20261123.sqlite")

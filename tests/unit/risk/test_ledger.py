@@ -125,7 +125,7 @@ def test_refusals_do_not_wait_for_ever(path: Path) -> None:
 def test_history_has_the_order_of_what_happened_over_all_tables_and_restarts(path: Path) -> None:
     entry, exit = order(order_id="E0"), order(Side.SELL, order_id="X1")
     change = Change("E0", OrderState.FILLED, 75, 75 * e4_of(100), "B1", "")
-    mark = Mark(1, 0, 75, e4_of(100), e4_of(99), e4_of(101), 0, 7)
+    mark = Mark(1, 0, 75, e4_of(100), e4_of(99), e4_of(101), 0, 7, e4_of(100), "")
     with Ledger.open(path) as ledger:
         for record in (entry, fill(entry), change, mark):
             ledger.put(record)
@@ -251,7 +251,7 @@ def test_another_version_is_refused(path: Path) -> None:
     Ledger.open(path).close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 9")
-    with pytest.raises(UserError, match="version 9, this program writes 3"):
+    with pytest.raises(UserError, match="version 9, this program writes 4"):
         Ledger.open(path)
 
 

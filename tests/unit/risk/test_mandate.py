@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import product
 
 import pytest
@@ -38,3 +39,22 @@ def test_what_was_asked_for_gives_the_mandate_again() -> None:
 def test_another_text_is_refused() -> None:
     with pytest.raises(TickpipeError, match="it begins with ACTIVE, REDUCING, HALTED"):
         Mandate.parse("halted")
+
+
+@pytest.mark.parametrize(
+    ("requests", "next_day"),
+    [
+        ([], Mandate()),
+        (["HALTED halt by a: news"], Mandate(HALTED, "halt by a: news, since 2026-11-26")),
+        (["HALTED max_drawdown"], Mandate(HALTED, "max_drawdown, since 2026-11-26")),
+        (["HALTED daily_loss"], Mandate()),
+        (["HALTED halt by a", "ACTIVE resume by a"], Mandate()),
+        (["HALTED daily_loss", "HALTED halt by a"], Mandate(HALTED, "halt by a, since 2026-11-26")),
+        (["REDUCING quiet", "HALTED daily_loss"], Mandate(REDUCING, "quiet, since 2026-11-26")),
+        (["HALTED halt by a, since 2026-11-20"], Mandate(HALTED, "halt by a, since 2026-11-20")),
+    ],
+)
+def test_all_but_a_halt_by_the_loss_of_the_day_outlasts_it(
+    requests: list[str], next_day: Mandate
+) -> None:
+    assert Mandate.into_the_next_day(requests, date(2026, 11, 26)) == next_day

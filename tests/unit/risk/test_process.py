@@ -10,8 +10,11 @@ from time import monotonic_ns
 import numpy as np
 import pytest
 
-from pipeline.channels.line import READER_NAMES, FeedLine, RiskLine, StrategyLine
+from pipeline.channels.feed_line import FeedLine
+from pipeline.channels.line import READER_NAMES
+from pipeline.channels.risk_line import RiskLine
 from pipeline.channels.rundir import own_run
+from pipeline.channels.strategy_line import StrategyLine
 from pipeline.records import GAP, ProcessState
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.process import _Shell

@@ -266,6 +266,19 @@ def test_a_tag_of_ours_that_the_ledger_lacks_halts_and_is_not_used_again() -> No
     assert buy(desk) == "251001N0008E0"
 
 
+def test_another_order_with_the_tag_of_ours_halts_and_fills_nothing_of_ours() -> None:
+    desk = trading()
+    order_id = buy(desk)
+    hear(desk, filled(order_id))
+    another = filled(order_id, shares=2 * SHARES)._replace(broker_id="B2")
+    for _ in range(2):
+        hear(desk, another, book(filled(order_id), another, held=SHARES))
+        assert desk.session.book.held == [SHARES]
+        assert "B2 has the tag of our B1, does another run.name trade" in desk.session.halted
+    hear(desk, book(filled(order_id), held=SHARES))
+    assert desk.session.halted == ""
+
+
 def test_an_order_that_is_not_ours_is_told_once_and_never_touched() -> None:
     desk = trading()
     outside = OrderUpdate(order_id="", state=OrderState.ACCEPTED, broker_id="B77")

@@ -10,6 +10,7 @@ from pipeline.risk.restoring import restore
 from pipeline.risk.session import RiskSession
 from tests.money import Trading, e4_of, guide, signal
 
+LATER_NS = 60_000_000_000
 LIMIT = ("risk.order_type=limit", "risk.collar_points=1")
 
 
@@ -135,9 +136,9 @@ def test_without_ticks_the_clock_cancels_a_resting_exit_and_the_last_price_decid
     (first,) = resting.at(1, 84)
     resting.hear(first, OrderState.ACCEPTED)
     resting.at(2, 80)
-    resting.trading.desk.give_up_resting(4_999_999_999)
+    resting.trading.desk.act_without_ticks(4_999_999_999)
     assert resting.cancelled == []
-    resting.trading.desk.give_up_resting(5_000_000_000)
+    resting.trading.desk.act_without_ticks(5_000_000_000)
     assert resting.cancelled == [first.order_id]
     resting.hear(first, OrderState.CANCELLED)
     second = resting.orders[-1]
@@ -149,7 +150,7 @@ def test_without_a_tick_since_its_own_an_exit_rests_on_for_a_new_one_would_be_th
     resting = Resting()
     (first,) = resting.at(1, 84)
     resting.hear(first, OrderState.ACCEPTED)
-    resting.trading.desk.give_up_resting(60_000_000_000)
+    resting.trading.desk.act_without_ticks(60_000_000_000)
     assert resting.cancelled == []
 
 
@@ -177,6 +178,7 @@ def test_another_risk_closes_what_was_flattened_when_it_hears_the_end_of_the_can
     after_a_restart(resting)
     assert resting.orders[-1] is first
     resting.hear(first, OrderState.CANCELLED, 75)
+    resting.trading.desk.act_without_ticks(LATER_NS)
     again = resting.orders[-1]
     assert (again.reason, again.quantity) == (Reason.KILL_SWITCH, first.quantity - 75)
 
@@ -188,7 +190,7 @@ def test_another_risk_closes_what_was_flattened_though_the_end_of_the_cancel_was
     assert heard is not None
     resting.trading.desk._write(heard, "")  # and died before the new order
     after_a_restart(resting)
-    resting.hear(first, OrderState.CANCELLED)  # as the broker's book has it
+    resting.trading.desk.act_without_ticks(LATER_NS)
     assert (resting.orders[-1].reason, len(resting.orders)) == (Reason.KILL_SWITCH, 3)
 
 
@@ -199,5 +201,6 @@ def test_what_was_ordered_again_is_not_ordered_once_more_by_another_risk() -> No
     resting.hear(orders[-1], OrderState.ACCEPTED)
     session = after_a_restart(resting)
     resting.hear(first, OrderState.CANCELLED)
+    resting.trading.desk.act_without_ticks(LATER_NS)
     assert resting.orders == orders
     assert session.book.position(0) is not None

@@ -84,7 +84,7 @@ def test_seqs_of_a_run_before_say_nothing_of_this_one() -> None:
     died.buy(7, 100)
     history: list[Record] = [*died.ledger.history(), Event(START, "", 0)]
     assert restore(RiskSession(guide()), history) == Restored()
-    history.append(Mark(1, 0, LOT, e4_of(100), e4_of(100), e4_of(100), 0, 3))
+    history.append(Mark(1, 0, LOT, e4_of(100), e4_of(100), e4_of(100), 0, 3, e4_of(100), ""))
     assert restore(RiskSession(guide()), history).oldest == 3
 
 

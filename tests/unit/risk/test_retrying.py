@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.brokers.contract import Order, OrderState, OrderUpdate
 from pipeline.records import Action
+from pipeline.risk.limits import Refusal
 from pipeline.risk.restoring import restore
 from pipeline.risk.retrying import PAUSES_MAX, REFUSED, Retries
 from pipeline.risk.session import RiskSession
@@ -41,6 +42,14 @@ class Held:
         (entry,) = orders
         self.tell(entry, OrderState.FILLED, entry.quantity)
         self.seq = 1
+
+    def close(self, ms: int) -> list[Order]:
+        """Return the exits of a CLOSE so many milliseconds after the entry."""
+        self.seq += 1
+        sent = signal(self.seq, Action.CLOSE, tick_seq=self.seq, reason="enough")
+        orders = self.session.on_signal(sent, (1_000 + ms) * 1_000_000)
+        assert not isinstance(orders, Refusal)
+        return list(orders)
 
     def tick(self, seq: int, price: float, ms: int = 1_000) -> tuple[int, ...]:
         return tick(seq, price, ts_recv_ns=ms * 1_000_000)
@@ -176,3 +185,39 @@ def test_a_restart_remembers_the_target_that_was_refused() -> None:
     restore(session, trading.ledger.history())
     (again,) = session.on_tick(tick(3, 106, ts_recv_ns=SECOND))
     assert sold([again]) == sold([first])
+
+
+CLOSED = "Strategy Signal: enough"
+
+
+def test_a_close_of_the_strategy_that_was_refused_is_ordered_again_after_the_pause() -> None:
+    held = Held()
+    (first,) = held.close(0)
+    held.tell(first, OrderState.REJECTED)
+    assert not any(held.close(ms) for ms in range(1, 1_000, 10)), "a CLOSE on every tick waits too"
+    assert held.at(999, 100) == []
+    assert sold(held.at(1_000, 100)) == [(CLOSED, first.quantity)]
+    assert held.at(1_001, 100) == [], "it is under way"
+
+
+def test_a_close_in_the_pause_of_an_exit_by_rule_closes_after_it_at_any_price() -> None:
+    held = Held()
+    (first,) = held.at(0)
+    held.tell(first, OrderState.REJECTED)
+    assert held.close(500) == []
+    assert sold(held.at(1_000, 99)) == [(CLOSED, first.quantity)]
+
+
+def test_what_a_person_flattened_and_the_broker_refused_is_closed_without_ticks() -> None:
+    trading = Trading(guide())
+    trading.buy(1, 100)
+    trading.gateway.fall_silent()
+    trading.desk.flatten("kill_switch")
+    first = trading.gateway.orders[-1]
+    trading.gateway.tell(OrderUpdate(order_id=first.order_id, state=OrderState.REJECTED))
+    trading.desk.hear()
+    trading.desk.act_without_ticks(SECOND // 2)
+    assert trading.gateway.orders[-1] is first
+    trading.desk.act_without_ticks(2 * SECOND)
+    trading.desk.act_without_ticks(3 * SECOND)
+    assert sold(trading.gateway.orders[1:]) == [("kill_switch", first.quantity)] * 2

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import UsageError
+from pipeline.errors import SettingsError
 from pipeline.simulator.order_book import OrderBook, Placed, Status
 from pipeline.simulator.order_faults import KINDS, random_faults, read_order_faults
 from pipeline.testing import make_instrument
@@ -118,7 +118,7 @@ def test_a_script_names_orders_and_kinds(tmp_path: Path) -> None:
 def test_a_script_that_cannot_be_is_refused_with_the_rule(tmp_path: Path, text: str) -> None:
     path = tmp_path / "orders.toml"
     path.write_text(text)
-    with pytest.raises(UsageError, match="one of refuse, reject") as caught:
+    with pytest.raises(SettingsError, match="one of refuse, reject") as caught:
         read_order_faults(path)
     assert str(caught.value).startswith(f"{path}: ")
 

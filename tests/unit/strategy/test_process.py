@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.channels.feed_line import FeedLine
 from pipeline.channels.gaps import GAPS, GAPS_CAPACITY
-from pipeline.channels.line import READER_NAMES, TICKS, FeedLine, RiskLine, StrategyLine
+from pipeline.channels.line import READER_NAMES, TICKS
+from pipeline.channels.risk_line import RiskLine
 from pipeline.channels.rundir import own_run
+from pipeline.channels.strategy_line import StrategyLine
 from pipeline.records import GAP, TICK, TICK_WITH_DEPTH, Gap, GapReason, positions_dtype
 from pipeline.settings import Settings, load_settings
 from pipeline.strategy.contract import Depth, Signal, Strategy, Tick

@@ -9,8 +9,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipeline.channels.adapter import AdapterLine
-from pipeline.channels.line import ADAPTER, READER_NAMES, FeedLine, RiskLine, declare_gone
+from pipeline.channels.adapter_line import AdapterLine
+from pipeline.channels.feed_line import FeedLine
+from pipeline.channels.line import ADAPTER, READER_NAMES, declare_gone
+from pipeline.channels.risk_line import RiskLine
 from pipeline.channels.rundir import own_run
 from pipeline.errors import ChannelError
 from pipeline.records import positions_dtype

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.channels import Implementation
 from pipeline.channels.depths import DEPTHS
 from pipeline.channels.gaps import GAPS
-from pipeline.channels.line import FEED, RECORDER, TICKS, _Line
+from pipeline.channels.line import FEED, RECORDER, TICKS, Line
 from pipeline.channels.missed import read_again
 from pipeline.channels.readers import private_slot
 from pipeline.channels.rundir import wait_for
@@ -92,7 +92,7 @@ def _base(path: Path, epoch: int) -> int:
     return int(header["base"])
 
 
-class RecorderLine(_Line):
+class RecorderLine(Line):
     """The end of the recorder."""
 
     def __init__(self, settings: Settings) -> None:

@@ -9,16 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels.cell import CellReader
-from pipeline.channels.line import (
-    ADAPTER,
-    FEED,
-    POSITIONS,
-    RISK,
-    SIGNALS,
-    STRATEGY,
-    TICKS,
-    _Line,
-)
+from pipeline.channels.line import ADAPTER, FEED, POSITIONS, RISK, SIGNALS, STRATEGY, TICKS, Line
 from pipeline.channels.rundir import owner_created, wait_for, wait_for_owner
 from pipeline.channels.telling import tell_risk
 from pipeline.records import TICK, positions_dtype
@@ -27,7 +18,7 @@ from pipeline.settings import Settings
 SUPERSEDED_SECONDS = 0.001
 
 
-class AdapterLine(_Line):
+class AdapterLine(Line):
     """The end of a user's program: it is waited for at the start, and nobody waits for it later.
 
     Where there is no risk, lockstep waits for it in risk's place. All that a run of its roles
@@ -37,11 +28,8 @@ class AdapterLine(_Line):
     def __init__(self, settings: Settings) -> None:
         ring = wait_for_owner(settings.run_directory, TICKS, FEED)  # then the table is this run's
         super().__init__(settings, ADAPTER)
-        try:
+        with self.attaching():  # the user's program lives on and may try again
             self._attach(settings, ring)
-        except BaseException:  # the user's program lives on and may try again
-            super().close()
-            raise
 
     def _attach(self, settings: Settings, ring: Path) -> None:
         self._place = self._places[ADAPTER]
