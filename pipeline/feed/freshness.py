@@ -58,8 +58,8 @@ class Freshness:
         self._opened_ns = self.byte_ns = self.tick_ns = now_ns
         self._silent_told = False
 
-    def ticked(self, places: NDArray[np.uint16], now_ns: int) -> None:
-        """Note ticks by the places of their instruments."""
+    def ticked(self, places: NDArray[np.uint16] | int, now_ns: int) -> None:
+        """Note ticks by the places of their instruments, or one by its place."""
         self.tick_ns = now_ns
         self._tick_ns[places] = now_ns
         self._stalls = 0

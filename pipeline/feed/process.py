@@ -23,7 +23,7 @@ from pipeline.feed.connection import Connection
 from pipeline.feed.connections import Connections
 from pipeline.feed.hours import Days, SessionHours
 from pipeline.feed.sharing import shares_of
-from pipeline.records import GAP, ProcessState, Stage
+from pipeline.records import GAP, TICK, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages
@@ -182,7 +182,7 @@ def _carry(
     # In lockstep one tick is published at a time, so that it is stamped when it really leaves.
     limit = 1 if line.lockstep else RECEIVE_MAX
     ticks_max = settings.ticks_max
-    last = np.zeros(1, dtype=[("event", "<i8"), ("price", "<i8")])
+    last = [np.zeros(1, TICK)]  # the rows that were published last
 
     def work() -> int:
         if line.lockstep and not line.done:
@@ -197,8 +197,7 @@ def _carry(
                 publish_gaps()
             line.publish(rows)
             times.note(rows)
-            last["event"] = rows["ts_event_ns"][-1]
-            last["price"] = rows["price_e4"][-1]
+            last[0] = rows
         return len(rows)
 
     def publish_gaps() -> None:
@@ -213,8 +212,8 @@ def _carry(
             cycles=cycles,
             ticks=line.ticks.published,
             last_seq=line.ticks.published,
-            last_event_ns=int(last["event"][0]),
-            last_price_e4=int(last["price"][0]),
+            last_event_ns=last[0]["ts_event_ns"].item(-1),
+            last_price_e4=last[0]["price_e4"].item(-1),
             duplicates=source.duplicates,
             refused=source.refused,
             skipped=source.skipped,
@@ -256,9 +255,9 @@ class _Times:
         self._ahead_ns = time_ns() - monotonic_ns()
 
     def note(self, published: NDArray[np.void]) -> None:
-        received_ns = int(published["ts_recv_ns"][-1])
+        received_ns = published["ts_recv_ns"].item(-1)
         self._to_ring.add_one(monotonic_ns() - received_ns)
-        event_ns = int(published["ts_event_ns"][-1])
+        event_ns = published["ts_event_ns"].item(-1)
         if self._is_live and event_ns:
             self._from_exchange.add_one(received_ns + self._ahead_ns - event_ns)
 

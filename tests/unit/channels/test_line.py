@@ -410,7 +410,13 @@ def test_processes_without_a_supervisor_remove_the_directory_when_the_last_one_l
     assert not settings.run_directory.parent.exists()
 
 
-@pytest.mark.parametrize("line", [StrategyLine, RiskLine, RecorderLine])
+def attached_recorder(settings: Settings) -> Line:
+    with RecorderLine(settings) as line:
+        line.attach({})
+    return line
+
+
+@pytest.mark.parametrize("line", [StrategyLine, RiskLine, attached_recorder])
 def test_a_process_that_waited_in_vain_leaves_nothing_behind(
     run_settings: Make,
     processes: Processes,
