@@ -27,8 +27,8 @@ from pipeline.records import GAP, TICK, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages
-from pipeline.runtime.stopping import Stop, stop_on_signals
-from pipeline.settings import FeedSettings, Settings, load_secrets
+from pipeline.runtime.stopping import stop_on_signals
+from pipeline.settings import Settings, load_secrets
 
 log = logging.getLogger("feed")
 
@@ -171,49 +171,70 @@ def run(settings: Settings, days: Days | None = None, spin_bare: bool = False) -
         closing(open_source(settings, line, days, spin_bare)) as source,
     ):
         line.wait_for_readers()
-        _carry(settings.feed, source, line, stop, _Times(is_live=_is_live(settings)))
+        shell = _Shell(settings, source, line)
+        duty_cycle.run(
+            shell.work,
+            idle=PollYielding().idle,
+            stop=stop,
+            beat=shell.beat,
+            ended=lambda: shell.ended,
+        )
         line.gaps.publish(source.missing())
     return ExitCode.OK
 
 
-def _carry(
-    settings: FeedSettings, source: Source, line: FeedLine, stop: Stop, times: _Times
-) -> None:
-    # In lockstep one tick is published at a time, so that it is stamped when it really leaves.
-    limit = 1 if line.lockstep else RECEIVE_MAX
-    ticks_max = settings.ticks_max
-    last = [np.zeros(1, TICK)]  # the rows that were published last
+class _Shell:
+    """Carries ticks and gaps from the source to the rings, and says how things stand."""
 
-    def work() -> int:
-        if line.lockstep and not line.done:
+    def __init__(self, settings: Settings, source: Source, line: FeedLine) -> None:
+        self._source = source
+        self._line = line
+        self._times = _Times(is_live=_is_live(settings))
+        # In lockstep one tick is published at a time, so that it is stamped when it really leaves.
+        self._limit = 1 if line.lockstep else RECEIVE_MAX
+        self._ticks_max = settings.feed.ticks_max
+        self._last = np.zeros(1, TICK)  # the rows that were published last
+
+    def work(self) -> int:
+        line, source = self._line, self._source
+        if (line.lockstep and not line.done) or self._has_enough:
             return 0
-        if line.ticks.published == ticks_max:
-            return 0
-        rows = source.receive(limit)
-        if ticks_max is not None:
-            rows = rows[: ticks_max - line.ticks.published]
+        rows = source.receive(self._limit)
+        if self._ticks_max is not None:
+            rows = rows[: self._ticks_max - line.ticks.published]
         if len(rows):
             if source.ended_gaps:  # before the tick that ends them, so that who has it has them
-                publish_gaps()
+                self._publish_gaps()
             line.publish(rows)
-            times.note(rows)
-            last[0] = rows
+            self._times.note(rows)
+            self._last = rows
         return len(rows)
 
-    def publish_gaps() -> None:
-        rows = np.concatenate(source.ended_gaps)
-        source.ended_gaps.clear()
-        line.gaps.publish(rows)
+    def _publish_gaps(self) -> None:
+        rows = np.concatenate(self._source.ended_gaps)
+        self._source.ended_gaps.clear()
+        self._line.gaps.publish(rows)
 
-    def beat(cycles: int) -> None:
-        times.set_clock()
+    @property
+    def _has_enough(self) -> bool:
+        return self._line.ticks.published == self._ticks_max
+
+    @property
+    def ended(self) -> bool:
+        """True when nothing more will be published and, in lockstep, all of it is handled."""
+        line = self._line
+        return (self._source.ended or self._has_enough) and (line.done or not line.lockstep)
+
+    def beat(self, cycles: int) -> None:
+        line, source = self._line, self._source
+        self._times.set_clock()
         line.beat(
             ProcessState.RUNNING,
             cycles=cycles,
             ticks=line.ticks.published,
             last_seq=line.ticks.published,
-            last_event_ns=last[0]["ts_event_ns"].item(-1),
-            last_price_e4=last[0]["price_e4"].item(-1),
+            last_event_ns=self._last["ts_event_ns"].item(-1),
+            last_price_e4=self._last["price_e4"].item(-1),
             duplicates=source.duplicates,
             refused=source.refused,
             skipped=source.skipped,
@@ -223,18 +244,8 @@ def _carry(
             silent=source.silent,
             missing_since_ns=source.missing_since_ns,
             unread=line.unread,
-            latency=times.stages.row(),
+            latency=self._times.stages.row(),
         )
-
-    duty_cycle.run(
-        work,
-        idle=PollYielding().idle,
-        stop=stop,
-        beat=beat,
-        ended=lambda: (
-            (source.ended or line.ticks.published == ticks_max) and (line.done or not line.lockstep)
-        ),
-    )
 
 
 class _Times:

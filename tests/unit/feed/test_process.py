@@ -10,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.channels.feed_line import FeedLine
-from pipeline.feed.process import _carry, _Times
+from pipeline.feed.process import _Shell, _Times
 from pipeline.records import GAP, TICK, Stage
-from pipeline.runtime.stopping import Stop
 from pipeline.settings import load_settings
 
 
@@ -52,7 +51,7 @@ def test_a_gap_is_on_its_ring_before_the_tick_that_ends_it(
             publish(rows)
 
         monkeypatch.setattr(line, "publish", publish_ticks)
-        _carry(settings.feed, OneTick(), line, Stop(), _Times(is_live=False))
+        assert _Shell(settings, OneTick(), line).work() == 1
         assert order == [(1, 0)]
         assert line.ticks.published == 1
 
