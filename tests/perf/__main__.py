@@ -3,7 +3,7 @@
 scripts/bench                      all of them
 scripts/bench replay --runs 10     one of them
 scripts/bench --json out.json      and keep the numbers
-scripts/bench ring --publish       and write docs/performance/ring.* anew, from this machine
+scripts/bench ring --publish       and write its page in docs anew, from this machine
 scripts/bench wire --memory-ticks 100000000      a long day's ticks
 scripts/bench ring --publish --from out.json     the same, from numbers kept
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.perf import backtest, orders, receive, recording, replay, ring, wire
+from tests.perf import backtest, orders, overview, receive, recording, replay, ring, wire
 from tests.perf.machine import Disturbance, describe_machine
 from tests.perf.results import Result, lines, repeated
 
@@ -30,7 +30,8 @@ BENCHMARKS: dict[str, Callable[..., Result]] = {
     "ring": ring.measure,
     "wire": wire.measure,
 }
-# Those with a page of their own: what is kept by --json to files of docs/performance.
+# Those with a page of their own: what is kept by --json to files of docs/performance. The others
+# are in docs/performance.md.
 PAGES: dict[str, Callable[[dict[str, Any]], None]] = {"ring": ring.publish, "wire": wire.publish}
 
 
@@ -40,8 +41,8 @@ def main() -> None:
     if options.json is not None:
         options.json.write_text(json.dumps(kept, indent=1) + "\n")
     if options.publish:
-        for name in options.names:
-            PAGES[name](kept)
+        for name in options.names or BENCHMARKS:
+            PAGES[name](kept) if name in PAGES else overview.publish(kept, name)
 
 
 def _arguments() -> argparse.Namespace:
@@ -56,7 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], metavar="name", help=which)
     parser.add_argument("--runs", type=int, default=5, help="runs of each (5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
-    parser.add_argument("--publish", action="store_true", help="write the page of a benchmark")
+    parser.add_argument("--publish", action="store_true", help="write its page in docs anew")
     parser.add_argument(
         "--from", dest="kept", type=Path, metavar="FILE", help="numbers that --json has kept"
     )
@@ -67,10 +68,7 @@ def _arguments() -> argparse.Namespace:
         metavar="N",
         help=f"wire: ticks over which the feed's memory is watched ({wire.MEMORY_TICKS})",
     )
-    options = parser.parse_args()
-    if options.publish and not (options.names and set(options.names) <= set(PAGES)):
-        parser.error(f"--publish: name the benchmarks; these have a page: {', '.join(PAGES)}")
-    return options
+    return parser.parse_args()
 
 
 def _own(name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -83,14 +81,16 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     machine, disturbance = describe_machine(), Disturbance()
     figures: dict[str, list[float]] = {}
     details: dict[str, Any] = {}
+    of: dict[str, list[str]] = {}  # the names of the figures of each
     for name in options.names or BENCHMARKS:
         result = BENCHMARKS[name](options.runs, **_own(name, options))
         figures |= result.figures
-        details[name] = result.details
+        details[name], of[name] = result.details, list(result.figures)
     machine["cpu pressure meanwhile"] = f"{disturbance.part():.0%}"
     print("  ".join(f"{name}: {value}" for name, value in machine.items()))
     print("\n".join(lines(figures)))
-    return {"machine": machine, "runs": options.runs, "figures": figures, "details": details}
+    runs = options.runs
+    return {"machine": machine, "runs": runs, "figures": figures, "of": of, "details": details}
 
 
 if __name__ == "__main__":

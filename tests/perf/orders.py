@@ -7,11 +7,13 @@
                        over, without a ledger
     growth             the last thousand of ORDERS orders through a ledger in a file, against the
                        second thousand
+    of it              the parts of the way to an entry's order, each again and again, and the
+                       calls of functions that lie on the way
     flatten in a flood from sending the request to the exit order's leaving, with FLOOD ticks a
                        second, the strategy stopped (SIGSTOP) and a position open: real processes
                        and a real socket; one figure for each run: see median and worst
 
-The first three are calls in one process: do not compare them with a latency between processes.
+The first are calls in one process: do not compare them with a latency between processes.
 A file is one of the system's temporary folder, and says nothing about another disk.
 """
 
@@ -21,9 +23,11 @@ import io
 import multiprocessing
 import os
 import signal as signals
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import timeit
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -92,6 +96,7 @@ def _run() -> dict[str, float]:
             _signal_to_order(Ledger.open(MEMORY), ROUNDS)
         ),
         "signal → order, ledger in a file, µs p50": _p50(filed),
+        **_parts(),
         "tick → exit order, no ledger, µs p50": _p50(_tick_to_exit(ROUNDS)),
         f"last 1 000 of {ORDERS} orders ÷ second 1 000, p50": _p50(last) / _p50(second),
         "flatten in a flood, ms": flatten_in_a_flood(),
@@ -115,6 +120,47 @@ def _signal_to_order(ledger: Ledger, orders: int) -> list[int]:
             desk.on_signal(row, 0)
             taken.append(gateway.sent_ns - started_ns)
     return taken
+
+
+def _parts() -> dict[str, float]:
+    session = RiskSession(guide(*FREE))
+    desk = Desk(session, NoLedger.open(MEMORY), NotingGateway(0))
+    desk.on_tick(tick(1, 100), 0)
+    limits, row = session._limits, signal(1, Action.BUY, reason="bench")
+    facts = session._facts(row, 0)
+    size = limits.size(row, facts)
+    parts: dict[str, Callable[[], object]] = {
+        "the facts": lambda: session._facts(row, 0),
+        "the limits, the size and its charges": lambda: limits.judge(row, facts),
+        "the order": lambda: session._enter(row, size, 0),
+    }
+    figures = {
+        f"signal → order, of it {what}, µs": min(timeit.repeat(part, number=50, repeat=50)) / 50e-6
+        for what, part in parts.items()
+    }
+    return {**figures, "signal → order, of it calls of functions": float(_calls_to_order())}
+
+
+def _calls_to_order() -> int:
+    """Return how many functions, of Python and of C, are called until an order is handed over."""
+    calls = 0
+    session = RiskSession(guide(*FREE))
+
+    class Counting(PaperGateway):
+        def send(self, order: Order) -> None:
+            sys.setprofile(None)
+            super().send(order)
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    desk = Desk(session, NoLedger.open(MEMORY), Counting(0))
+    desk.on_tick(tick(1, 100), 0)
+    row = signal(1, Action.BUY, reason="bench")
+    sys.setprofile(count)
+    desk.on_signal(row, 0)
+    return calls
 
 
 def _tick_to_exit(rounds: int) -> list[int]:
