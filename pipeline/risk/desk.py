@@ -95,10 +95,11 @@ class Desk:
         """
         if len(signals):
             self.on_signals(signals, now_ns)
-        quiet = self._quiet(ticks)
-        for rows in (_newest_of_each(ticks[:quiet]), ticks[quiet:]):
-            for row in tick_rows(rows):
-                self.on_tick(row, now_ns)
+        quiet = self._quiet(ticks) if len(ticks) > 1 else 0
+        if quiet:
+            ticks = np.concatenate([_newest_of_each(ticks[:quiet]), ticks[quiet:]])
+        for row in tick_rows(ticks):
+            self.on_tick(row, now_ns)
 
     def _quiet(self, ticks: NDArray[np.void]) -> int:
         """Return of how many ticks, from the first on, only the last of each instrument counts."""
