@@ -105,6 +105,7 @@ class _Shell:
         self._desk = Desk(self._session, ledger, self._gateway, self._tell, monotonic_ns)
         self._watch = Watch(settings.run_directory)
         self._ticks = self._feed_restarts = self._gaps = self._gaps_ns = 0
+        self._gap_starts: set[int] = set()  # CLOCK_MONOTONIC
         self._shown_version = -1
         self._silence_ns_max = int(settings.risk.silent_feed_seconds_max * 1e9)
         # A feed that nobody starts again is dead at the first look.
@@ -203,6 +204,7 @@ class _Shell:
         if not len(gaps):
             return
         self._gaps += len(gaps)
+        self._gap_starts.update(gaps["began_ns"].tolist())
         self._gaps_ns += int((gaps["ended_ns"] - gaps["began_ns"]).sum())
         for gap in map(gap_of, gaps):
             self._ledger.put(Event(GAP, gap.text, gap.ended_ns))
@@ -365,7 +367,7 @@ class _Shell:
         """Return how many gaps there were and how long, with one that lasts until now."""
         beats, count, total_ns = self._watch.latest(), self._gaps, self._gaps_ns
         since_ns = int(beats[FEED]["missing_since_ns"][0]) if FEED in beats else 0
-        if since_ns:
+        if since_ns and since_ns not in self._gap_starts:  # a feed that ends writes what lasts
             count, total_ns = count + 1, total_ns + monotonic_ns() - since_ns
         return f"{count}, together {total_ns / 1e9:.1f} s"
 

@@ -64,3 +64,5 @@ def test_gaps_are_events_of_the_ledger_and_counted_in_the_results(
         assert shell._gaps_text() == "1, together 2.0 s"
         feed.beat(ProcessState.RUNNING, missing_since_ns=monotonic_ns() - 1_000 * S)
         assert shell._gaps_text().startswith("2, together 100")
+        feed.beat(ProcessState.STOPPED, missing_since_ns=10 * S)  # the one that it wrote
+        assert shell._gaps_text() == "1, together 2.0 s"
