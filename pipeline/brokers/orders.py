@@ -102,6 +102,7 @@ class BrokerGateway:
         self._waiting: list[_Errand] = []
         self._numbers = count()
         self._unanswered: dict[str, int] = {}  # order id -> number of its errand
+        self._then_cancelled: set[str] = set()  # order ids: the answer brings the broker's
         self._ids: dict[str, str] = {}  # order id -> the broker's
         self._open: set[str] = set()  # order ids
         self._told: dict[str, OrderUpdate] = {}  # by the broker's id
@@ -165,16 +166,19 @@ class BrokerGateway:
 
     def cancel(self, order_id: str, broker_id: str) -> None:
         with self._changed:
-            if self._withdrawn(order_id):
-                told = OrderUpdate(
-                    order_id=order_id, state=OrderState.CANCELLED, text="it had not been sent"
-                )
-            else:
-                errand = _Errand(0, next(self._numbers), monotonic_ns(), order_id, broker_id)
-                heappush(self._waiting, errand)
-                self._changed.notify_all()
-                return
-        self._hear(told)
+            withdrawn = self._withdrawn(order_id)
+            if not withdrawn and order_id in self._unanswered:
+                self._then_cancelled.add(order_id)
+            elif not withdrawn:
+                self._push_cancel(order_id, broker_id)
+        if withdrawn:
+            text = "it had not been sent"
+            self._hear(OrderUpdate(order_id=order_id, state=OrderState.CANCELLED, text=text))
+
+    def _push_cancel(self, order_id: str, broker_id: str = "") -> None:
+        errand = _Errand(0, next(self._numbers), monotonic_ns(), order_id, broker_id)
+        heappush(self._waiting, errand)
+        self._changed.notify_all()
 
     def _withdrawn(self, order_id: str) -> bool:
         """Take the order out of what waits; False if it left already."""
@@ -243,8 +247,8 @@ class BrokerGateway:
     def _next_errand(self) -> _Errand | None:
         """Wait for something that may leave now, and count it as left."""
         with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._stopped.is_set())
             if not self._waiting:
-                self._changed.wait()
                 return None
             now_ns = monotonic_ns()
             first = self._waiting[0]
@@ -276,6 +280,9 @@ class BrokerGateway:
 
     def _answered(self, order_id: str) -> None:
         del self._unanswered[order_id]
+        if order_id in self._then_cancelled:
+            self._then_cancelled.remove(order_id)
+            self._push_cancel(order_id)
         self._changed.notify_all()
 
     def _cancel(self, order_id: str, broker_id: str) -> None:
@@ -296,9 +303,6 @@ class BrokerGateway:
     def _broker_id(self, order_id: str) -> str:
         """Return the broker's id of an order that may still be under way; "" = not found."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: order_id not in self._unanswered or self._stopped.is_set()
-            )
             if order_id in self._ids:
                 return self._ids[order_id]
         self._poll()
@@ -335,14 +339,13 @@ class BrokerGateway:
         A book that was written before an order that is known by now would lack it.
         """
         with self._changed:
-            before = next(self._numbers)
+            before, asked_ns = next(self._numbers), monotonic_ns()
             self._changed.wait_for(
                 lambda: (
                     self._stopped.is_set()
                     or all(number > before for number in self._unanswered.values())
                 )
             )
-        asked_ns = monotonic_ns()
         orders = self._get(self._forms.orders(), self._forms.read_orders)
         positions = self._get(self._forms.positions(), self._forms.read_positions)
         if orders is None or positions is None:

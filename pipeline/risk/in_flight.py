@@ -22,7 +22,8 @@ class Flight:
     standing: Standing
     sent_ns: int = 0  # CLOCK_MONOTONIC
     cancel_ns: int = 0  # exchange time at which risk last asked to cancel it; 0 = never
-    cancel_sent_ns: int = 0  # the same by CLOCK_MONOTONIC
+    cancel_sent_ns: int | None = None  # the same by CLOCK_MONOTONIC; None = never
+    revived: bool = False  # more may be filled after all: nobody counts on it any more
     absent: int = 0  # books in a row that did not have it
 
     @property
@@ -73,6 +74,7 @@ class InFlight:
 
     def put(self, flight: Flight, standing: Standing) -> None:
         """Have ``flight`` stand there."""
+        flight.revived |= flight.standing.state not in LIVE
         flight.standing = standing
         if standing.state in LIVE:
             self._live[flight.order.order_id] = flight
@@ -105,7 +107,7 @@ class InFlight:
             return position.open
         exits = self._of(position.instrument)
         leaving = sum(f.left for f in exits if f.order.side is not position.side)
-        return position.open - leaving
+        return max(0, position.open - leaving)  # one that came to life again may leave too
 
     def entries(self) -> Sequence[Flight]:
         """Return the orders by which shares are on their way in."""

@@ -100,7 +100,9 @@ def _order(session: RiskSession, order: Order) -> None:
     session.numbering.count(order, is_exit=is_exit_id(order.order_id))
     session.flights.add(order, Delays.noted(order))
     watch = session.watch(order.instrument)
-    if watch is not None and is_exit_id(order.order_id):
+    if not is_exit_id(order.order_id):
+        session.watches.wanted[order.instrument] = ""
+    elif watch is not None:
         watch.ordered(order.reason)
 
 
@@ -131,7 +133,7 @@ def _mark(session: RiskSession, mark: Mark) -> None:
     watch.targets_reached = max(watch.targets_reached, mark.targets_reached)
     watch.take(mark.low_e4)
     watch.take(mark.high_e4)
-    watch.want(mark.wanted)
+    session.watches.want_out(mark.instrument, mark.wanted)
     session.know_price(mark.instrument, mark.last_e4)
 
 

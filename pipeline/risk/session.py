@@ -23,7 +23,7 @@ from pipeline.risk.in_flight import Flight, InFlight
 from pipeline.risk.limits import Facts, Limits, Refusal, Size, side_of
 from pipeline.risk.losses import Breach, CoolDown
 from pipeline.risk.mandate import STATE, Mandate, TradingState
-from pipeline.risk.numbering import Numbering
+from pipeline.risk.numbering import Numbering, is_exit_id
 from pipeline.risk.order_states import News, Standing, fill_of, hear
 from pipeline.risk.positions import NO_DELAYS, Book, Delays, Position, split
 from pipeline.risk.reasons import STRATEGY_SIGNAL, Reason, kind_of
@@ -180,6 +180,8 @@ class RiskSession:
             self.watches.unsettle(self._equity_e4(), fill.ts_event_ns)
         delays = self._in_flight.land(fill)
         if not self.book.is_exit(order):
+            if is_exit_id(order.order_id):  # it closed more than was held
+                self.watches.want_out(order.instrument, Reason.RISK_MANAGEMENT)
             self.watches.entered(self.book.enter(order, fill, delays), fill.ts_event_ns)
             self._due_ns = self.watches.due_ns
             return None
@@ -193,6 +195,11 @@ class RiskSession:
             self._closed[order.instrument] = (order.position_id, int(kind_of(order.reason)))
             self._cool_down.closed(order.reason, fill.ts_event_ns)
         return trade
+
+    def want_out(self, reason: str) -> None:
+        """Have everything closed at any price until it is, what is on its way in among it."""
+        for instrument in range(len(self.instruments)):
+            self.watches.want_out(instrument, reason)
 
     def flatten(
         self, reason: str, cause: Cause = NO_CAUSE, now_ns: int | None = None
@@ -308,11 +315,11 @@ class RiskSession:
         last = self._last[signal.instrument] if known else NO_TICK
         event_ns = max(signal.ts_event_ns, self._newest[EVENT])
         breach = self._breach(event_ns)  # before the mandate is read: a breach halts
-        held, cash = position.open if position else 0, self.book.free_cash
+        entering, cash = 0, self.book.free_cash
         instruments = {position.instrument for position in self.book.open_positions()}
         for flight in self._in_flight.entries():
             instruments.add(flight.order.instrument)
-            held += flight.left if flight.order.instrument == signal.instrument else 0
+            entering += flight.left if flight.order.instrument == signal.instrument else 0
             cash -= flight.reserved
         return Facts(  # in the order of its fields: by name it takes three times as long
             now_ns,
@@ -320,7 +327,8 @@ class RiskSession:
             last[PRICE],
             last[RECEIVED],
             self._as_of_signal,
-            held,
+            entering,
+            entering + (position.open if position else 0),
             self._in_flight.closable(position) if position else 0,
             self._mandate_now(),
             breach,
@@ -332,18 +340,15 @@ class RiskSession:
         )
 
     def _close(self, signal: SignalRow, now_ns: int) -> Sequence[Order]:
-        position = self.book.position(signal.instrument)
-        assert position is not None, "NOTHING_TO_CLOSE was checked"
-        text = signal.text
+        position, text = self.book.position(signal.instrument), signal.text
         reason = text if text == Reason.STRATEGY_FAILED else STRATEGY_SIGNAL + text
-        watch = self._watch_of[signal.instrument]
-        assert watch is not None, "an open position has a watch"
-        watch.want(reason)
-        if self._retries.waits(signal.instrument, now_ns):
-            return NO_ORDERS  # the first tick after the pause closes
+        self.watches.want_out(signal.instrument, reason)
+        if position is None or self._retries.waits(signal.instrument, now_ns):
+            return NO_ORDERS  # what comes in is closed then, or with the first tick after the pause
         return self._exit(position, self._in_flight.closable(position), reason, Cause.of(signal))
 
     def _enter(self, signal: SignalRow, size: Size, now_ns: int) -> Sequence[Order]:
+        self.watches.wanted[signal.instrument] = ""
         number, shares = self.numbering.next_position(), size.lots * size.lot_size
         decision = Decision.entering(number, signal, side_of(signal), shares)
         return self._send(decision, Delays.of(signal, now_ns))

@@ -110,7 +110,7 @@ RESTING = {
     "strategy.use": f"{Path(__file__).parent / 'strategies.py'}:BuysUntilItHolds",
     "risk.order_type": "limit",
     "risk.collar_points": 1,
-    "risk.limit_exit_seconds_max": 1,
+    "risk.limit_order_seconds_max": 1,
 }
 
 
