@@ -166,8 +166,8 @@ class BrokerGateway:
 
     def cancel(self, order_id: str, broker_id: str) -> None:
         with self._changed:
-            withdrawn = self._withdrawn(order_id)
-            if not withdrawn and order_id in self._unanswered:
+            withdrawn, known = self._withdrawn(order_id), broker_id or order_id in self._ids
+            if not withdrawn and not known and order_id in self._unanswered:
                 self._then_cancelled.add(order_id)
             elif not withdrawn:
                 self._push_cancel(order_id, broker_id)

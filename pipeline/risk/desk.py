@@ -256,6 +256,7 @@ class Desk:
     def _on_update(self, update: OrderUpdate) -> None:
         heard = self.session.on_update(update, self._clock())
         if heard is None:
+            self._doubtful |= _is_traded_by_others(update)
             return
         self._write(heard, update.text)
         if heard.report or heard.standing.state in _TOLD:
@@ -316,6 +317,7 @@ class Desk:
         session.numbering.avoid(findings.strangers)
         self._tell_of(findings)
         self._doubtful = findings.doubtful
+        session.flights.remains = findings.remains
         unexplained = "; ".join(findings.unexplained)
         if unexplained:
             self._obstruct(RECONCILE, unexplained)
@@ -389,6 +391,11 @@ def _may_be_cancelled(flight: Flight, now_ns: int) -> bool:
         return True
     answered = flight.standing.state not in (OrderState.PENDING_NEW, OrderState.SENT)
     return answered and now_ns - asked_ns >= CANCEL_AGAIN_NS
+
+
+def _is_traded_by_others(update: OrderUpdate) -> bool:
+    """Tell whether somebody else traded one of our instruments: the book may differ now."""
+    return not update.order_id and update.instrument is not None and update.filled > 0
 
 
 def _never_arrived(order_id: str, books: int) -> OrderUpdate:
