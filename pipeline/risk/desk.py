@@ -27,11 +27,12 @@ from pipeline.risk.in_flight import Flight
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.limits import Refusal
 from pipeline.risk.numbering import is_exit_id
+from pipeline.risk.order_states import Heard
 from pipeline.risk.reconciliation import Findings, Reconciliation
 from pipeline.risk.resting import overdue, overdue_without_ticks, resting_exits
 from pipeline.risk.restoring import marks_of
 from pipeline.risk.rows import EVENT, SEQ, TickRow, tick_rows
-from pipeline.risk.session import Heard, RiskSession
+from pipeline.risk.session import RiskSession
 from pipeline.risk.unwanted import unwanted
 
 _TICK_SEQ = SignalRow._fields.index("tick_seq")
@@ -209,9 +210,9 @@ class Desk:
             outcome = self.session.on_signal(self._held.popleft(), now_ns)
             if isinstance(outcome, Refusal):
                 self._ledger.refused(outcome)
-            elif outcome:
+            else:
                 self._execute(outcome)
-            else:  # a CLOSE with nothing to sell yet
+            if self.session.awaits_fills:
                 self._cancel_once(unwanted(self.session), now_ns)
 
     # Orders -----------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ class _Shell:
         self._ledger = ledger
         self._line = line
         self._last_tick_ns = 0
-        self._session = RiskSession(settings, rulebook_for(settings))
+        self._session = RiskSession(settings, rulebook_for(settings), replays=line.lockstep)
         self._stages = Stages(
             Stage.FEED_TO_RISK, Stage.SIGNAL_TO_RISK, Stage.SIGNAL_TO_ORDER, Stage.TICK_TO_ORDER
         )
