@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.brokers.outbox import WAITING_MAX, Outbox
 from pipeline.brokers.pacing import SECOND_NS, Pacing
-from tests.system.ordering import make_order
+from tests.money import order
 
 NOW_NS = 1_000 * SECOND_NS
 
@@ -14,9 +14,9 @@ def outbox(per_second: int = 10) -> Outbox:
 
 
 def put(box: Outbox, number: int, *, is_exit: bool = False, now_ns: int = NOW_NS) -> str:
-    order = make_order(number)
-    assert box.put(order, is_exit=is_exit, now_ns=now_ns)
-    return order.order_id
+    order_id = f"E{number}"
+    assert box.put(order(order_id=order_id), is_exit=is_exit, now_ns=now_ns)
+    return order_id
 
 
 def leave(box: Outbox, now_ns: int = NOW_NS) -> list[str]:
@@ -68,7 +68,7 @@ def test_an_order_too_many_is_not_taken_and_nobody_waits_for_its_answer() -> Non
     box = outbox()
     for number in range(WAITING_MAX):
         put(box, number + 1)
-    one_more = make_order(WAITING_MAX + 1)
+    one_more = order(order_id="X1")
     assert not box.put(one_more, is_exit=True, now_ns=NOW_NS)
     assert box.is_answered(one_more.order_id)
     assert box.drop() == WAITING_MAX
