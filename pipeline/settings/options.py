@@ -189,8 +189,8 @@ class WaitingSettings(Section):
     mode: Mode = option("poll spins, callback parks until woken, adaptive spins then parks")
     adaptive_spin_us: Whole = option("Spin this long before parking", unit="µs", default=50, ge=1)
     spin: Literal["auto", "bare", "yield"] = option(
-        "bare never leaves the CPU and needs one of its own; yield lets others run; "
-        "auto is bare where there are cores enough",
+        "bare never leaves the CPU, needs one of its own and rehearses between ticks; yield lets "
+        "others run; auto is bare where there are cores enough",
         default="auto",
     )
 
