@@ -116,8 +116,8 @@ class Day:
             self.trading.desk.act_without_ticks(self.now_ns)
             self.cancel(True)
             for flight in self.trading.session.flights.live:
-                more = 0 if flight.enters else flight.left
-                self._say(flight, OrderState.PARTIALLY_FILLED if more else OrderState.ACCEPTED, more)
+                state = OrderState.ACCEPTED if flight.enters else OrderState.FILLED
+                self._say(flight, state, 0 if flight.enters else flight.left)
 
 
 _UNSEEN = frozenset({OrderState.UNKNOWN, OrderState.NEVER_ARRIVED})
