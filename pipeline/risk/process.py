@@ -42,7 +42,7 @@ from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages, measured
 from pipeline.runtime.rehearsing import Rehearsing
 from pipeline.runtime.stopping import Stop, stop_on_signals
-from pipeline.settings import Settings
+from pipeline.settings import PaperSettings, Settings
 
 if TYPE_CHECKING:
     from pipeline.brokers.orders import BrokerGateway
@@ -103,7 +103,7 @@ class _Shell:
             settings,
             rulebook,
             NoLedger(),
-            PaperGateway(0),
+            PaperGateway(0, PaperSettings(latency_ms=0.1), clock=monotonic_ns),
             partial(self._session.last_price_e4, 0),
         )
         self._stages = Stages(

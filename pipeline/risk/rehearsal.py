@@ -1,8 +1,8 @@
 """The way to an order, walked for nobody (see runtime/rehearsing.py).
 
 A desk of its own, with a session, a ledger and a gateway of its own, enters at the market's last
-price and is stopped out. What it shares with the desk that trades is the code and the settings,
-which nobody can change.
+price and is stopped out, in short acts: what comes during one waits for its end. What it shares
+with the desk that trades is the code and the settings, which nobody can change.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Rehearsal:
         last_price_e4: Callable[[], int],
     ) -> None:
         """``ledger`` and ``gateway`` are nobody else's, and no broker's. ``last_price_e4`` is that
-        of the first instrument, 0 before its first tick."""
+        of the first instrument, 0 before its first tick.
+        """
         hours = settings.session.model_copy(update={"gates": False, "calendar": False})
         self._settings = settings.model_copy(
             update={"instruments": settings.instruments[:1], "session": hours}
@@ -43,7 +44,7 @@ class Rehearsal:
         self._stop_e4 = e4(settings.risk.base_sl_points)
         self._ledger = ledger
         self._gateway = gateway
-        self._acts = cycle((self._begin, self._enter, self._leave))
+        self._acts = cycle((self._begin, self._enter, self._hear, self._leave, self._hear))
 
     def __call__(self) -> None:
         """Play the next act; before the first tick there is nothing to play."""
@@ -61,6 +62,9 @@ class Rehearsal:
 
     def _enter(self) -> None:
         self._desk.on_signal(_BUY._replace(price_e4=self._price_e4), 0)
+
+    def _hear(self) -> None:
+        self._desk.hear()
 
     def _leave(self) -> None:
         self._desk.on_tick(_tick(2, max(1, self._price_e4 - self._stop_e4)), 0)

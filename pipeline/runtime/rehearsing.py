@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from time import monotonic_ns
 
-INTERVAL_NS = 400_000  # from the end of one rehearsal to the beginning of the next
+INTERVAL_NS = 200_000  # from the end of one rehearsal to the beginning of the next
 
 
 class Rehearsing:

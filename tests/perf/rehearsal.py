@@ -31,7 +31,7 @@ from pipeline.risk.ledger import NoLedger
 from pipeline.risk.rulebook import NO_RULES
 from pipeline.risk.session import RiskSession
 from pipeline.runtime.rehearsing import Rehearsing
-from pipeline.settings import SIMULATOR_SECRETS, FeedSettings, Settings
+from pipeline.settings import SIMULATOR_SECRETS, FeedSettings, PaperSettings, Settings
 from pipeline.strategy import rehearsal as strategy
 from pipeline.strategy.contract import Strategy, Tick
 from pipeline.strategy.session import StrategySession
@@ -47,7 +47,7 @@ Act = Callable[[], int]  # does it once and returns what it took, ns
 
 
 def measure() -> dict[str, float]:
-    """Return p50 in µs, of each rested and rehearsed."""
+    """Return µs, of each rested and rehearsed."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(allowed)})  # as a process with a CPU of its own
     try:
@@ -58,7 +58,8 @@ def measure() -> dict[str, float]:
 
 def _measure() -> dict[str, float]:
     settings = guide(f"risk.max_positions_per_day={4 * TURNS}", "risk.base_sl_points=0.05", *FREE)
-    of_risk = risk.Rehearsal(settings, NO_RULES, NoLedger(), PaperGateway(0), lambda: 1_000_000)
+    paper = PaperGateway(0, PaperSettings(latency_ms=0.1), clock=time.monotonic_ns)
+    of_risk = risk.Rehearsal(settings, NO_RULES, NoLedger(), paper, lambda: 1_000_000)
     ways: dict[str, tuple[Act, Callable[[], object]]] = {
         "frame → ticks": (_frame(), feed.Rehearsal(_session())),
         "tick → on_tick": (_tick(settings), strategy.Rehearsal(settings)),
@@ -67,27 +68,24 @@ def _measure() -> dict[str, float]:
     }
     figures: dict[str, float] = {}
     for name, (act, rehearse) in ways.items():
-        rested, rehearsed, takes = _in_turn(act, rehearse)
-        figures[f"{name}, rested, µs p50"] = rested
-        figures[f"{name}, rehearsed, µs p50"] = rehearsed
-        figures[f"{name}, rested ÷ rehearsed"] = rested / rehearsed
-        figures[f"{name}, one rehearsal takes, µs p50"] = takes
+        took = _in_turn(act, rehearse)
+        for which, values_ns in took.items():
+            for percent in (50, 90):
+                figure = f"{name}, {which}, µs p{percent}"
+                figures[figure] = float(np.percentile(values_ns, percent)) / 1e3
+        figures[f"{name}, rested ÷ rehearsed, p50"] = median(took["rested"]) / median(
+            took["rehearsed"]
+        )
     return figures
 
 
-def _in_turn(act: Act, rehearse: Callable[[], object]) -> tuple[float, float, float]:
-    """Return p50 rested, rehearsed and of one rehearsal, µs."""
-    rested, rehearsed, takes = [], [], []
-
-    def timed() -> None:
-        started_ns = time.perf_counter_ns()
-        rehearse()
-        takes.append(time.perf_counter_ns() - started_ns)
-
+def _in_turn(act: Act, rehearse: Callable[[], object]) -> dict[str, list[int]]:
+    """Return ns, in turn after a pause without and with rehearsals."""
+    took: dict[str, list[int]] = {"rested": [], "rehearsed": []}
     for _ in range(TURNS):
-        rested.append(_spin(_nothing) + act())
-        rehearsed.append(_spin(Rehearsing(_nothing, timed).idle) + act())
-    return median(rested) / 1e3, median(rehearsed) / 1e3, median(takes) / 1e3
+        took["rested"].append(_spin(_nothing) + act())
+        took["rehearsed"].append(_spin(Rehearsing(_nothing, rehearse).idle) + act())
+    return took
 
 
 def _spin(idle: Callable[[], None]) -> int:

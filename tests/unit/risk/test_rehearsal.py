@@ -16,18 +16,19 @@ from pipeline.risk.ledger import Ledger, NoLedger
 from pipeline.risk.rehearsal import Rehearsal
 from pipeline.risk.rulebook import NO_RULES
 from pipeline.risk.session import RiskSession
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import PaperSettings, Settings, load_settings
 from tests.money import guide, signal, tick, two_instruments
 
 CONFIGS = sorted((Path(__file__).resolve().parents[3] / "configs").glob("*.toml"))
-ACTS = 3  # begin, enter, leave
+ACTS = 5  # begin, enter, hear, leave, hear
 
 
 class Counting(PaperGateway):
     """Paper that keeps the orders."""
 
-    def __init__(self) -> None:
-        super().__init__(0)
+    def __init__(self, latency_ms: float = 0) -> None:
+        self.now_ns = 0
+        super().__init__(0, PaperSettings(latency_ms=latency_ms), clock=lambda: self.now_ns)
         self.sent: list[Order] = []
 
     def send(self, order: Order) -> None:
@@ -52,6 +53,15 @@ def test_with_every_configuration_an_entry_and_its_exit_are_rehearsed(config: Pa
     assert {order.side for order in exits} == {Side.SELL}
     assert sum(order.quantity for order in exits) == entry.quantity
     assert {order.reason for order in exits} == {"Stop Loss"}
+
+
+def test_with_a_gateway_that_takes_its_time_what_became_of_an_order_is_heard_acts_later() -> None:
+    gateway = Counting(latency_ms=1)
+    rehearsal = Rehearsal(guide(), NO_RULES, NoLedger(), gateway, lambda: 1_000_000)
+    for _ in range(3 * ACTS):
+        gateway.now_ns += 2_000_000
+        rehearsal()
+    assert [order.side for order in gateway.sent] == [Side.BUY, Side.SELL] * 3
 
 
 def test_outside_the_hours_of_entry_it_is_rehearsed_all_the_same() -> None:
