@@ -22,10 +22,12 @@ def read_again(
     slot: np.dtype[np.void] = TICK,
 ) -> NDArray[np.void]:
     """Return a copy of the records behind ``after_seq`` up to ``up_to``, as far as the ring at
-    ``path`` still has them; ``place`` is the slot of the reader that goes on at ``up_to``."""
+    ``path`` still has them; ``place`` is the slot of the reader that goes on at ``up_to``.
+
+    What was published before the ring's writer took over was in rings that are gone."""
     reader = RingReader(path, slot, place, WhenLapped.OLDEST)
     try:
-        reader.cursor = min(after_seq, up_to)
+        reader.cursor = min(max(after_seq, reader.base), up_to)
         rows = [np.zeros(0, slot)]
         while reader.cursor < up_to:
             rows.append(reader.read(READ_MAX, up_to))

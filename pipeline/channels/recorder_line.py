@@ -5,7 +5,6 @@ No reader slot of the run is its own, so nothing that it does or fails to do rea
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from pipeline.channels.line import FEED, RECORDER, TICKS, Line
 from pipeline.channels.missed import read_again
 from pipeline.channels.readers import private_slot
 from pipeline.channels.rundir import wait_for
-from pipeline.channels.segment import peek_header
 from pipeline.records import DEPTH, GAP, TICK, WhenLapped
 from pipeline.settings import Settings
 
@@ -38,10 +36,8 @@ class Tape:
         """``lost_before`` of the first ``after_seq`` records are lost already."""
         self._place = private_slot(RECORDER)
         self._ring = channels.RingReader(path, slot, self._place, WhenLapped.OLDEST)
-        first, end = max(after_seq, _base(path, self._ring.epoch)), self._ring.cursor
-        self._before = np.zeros(0, slot)
-        if first < end:
-            self._before = read_again(path, self._place, first, end, slot)
+        end = self._ring.cursor
+        self._before = read_again(path, self._place, after_seq, end, slot)
         self._missed = lost_before + end - after_seq - len(self._before)
 
     def read(self, limit: int) -> NDArray[np.void]:
@@ -81,15 +77,6 @@ class Tape:
     def close(self) -> None:
         self._ring.close()
         self._place.close()
-
-
-def _base(path: Path, epoch: int) -> int:
-    """Return the seq behind which the ring of ``epoch`` began: before it was in rings that are
-    gone, as that ring itself is when another one has its path."""
-    header = peek_header(path)
-    if header is None or header["epoch"] != epoch:
-        return sys.maxsize
-    return int(header["base"])
 
 
 class RecorderLine(Line):

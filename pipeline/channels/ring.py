@@ -120,6 +120,11 @@ class RingReader:
         return self._segment.epoch
 
     @property
+    def base(self) -> int:
+        """The seq behind which this segment began: what was before it is in it nowhere."""
+        return self._segment.base
+
+    @property
     def published(self) -> int:
         return self._words[PUBLISHED]
 
