@@ -81,6 +81,14 @@ def test_a_market_order_is_accepted_and_filled_where_the_price_is(opened: Open) 
     assert desk.wakes > 0
 
 
+def test_requests_are_no_lines_of_the_log(opened: Open, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    desk, order = opened(), make_order()
+    desk.gateway.send(order)
+    desk.until_state(order, OrderState.FILLED)
+    assert [record.getMessage() for record in caplog.records if record.name == "httpx"] == []
+
+
 def test_the_book_has_orders_by_tag_and_positions_by_symbol_and_product(opened: Open) -> None:
     desk = opened()
     orders = [
