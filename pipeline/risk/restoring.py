@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Fill, Order
+from pipeline.errors import SettingsError, explain
 from pipeline.risk.history import START, Change, Event, LossMark, Mark, Outside, Record, Sent
 from pipeline.risk.in_flight import Flight
 from pipeline.risk.mandate import STATE, Mandate
@@ -39,6 +40,7 @@ def restore(session: RiskSession, history: Iterable[Record], now_ns: int = 0) ->
     Of the last orders nobody knows whether they left; ``now_ns`` (CLOCK_MONOTONIC) counts as the
     time at which they were sent. Until its next tick an instrument stands at the price of its
     last order, that of an open position at the price of its last mark, which has its extremes too.
+    Raises SettingsError for a ledger of other instruments than the session's.
     """
     restored = Restored()
     for record in history:
@@ -96,12 +98,28 @@ def catch_up(session: RiskSession, ticks: NDArray[np.void], restored: Restored) 
 
 
 def _order(session: RiskSession, order: Order) -> None:
+    _check_place(session, order)
     session.take_price(tick_of(order))
     session.numbering.count(order, is_exit=is_exit_id(order.order_id))
     session.flights.add(order, Delays.noted(order))
     watch = session.watch(order.instrument)
     if watch is not None and is_exit_id(order.order_id):
         watch.ordered(order.reason)
+
+
+def _check_place(session: RiskSession, order: Order) -> None:
+    """The ledger knows instruments by their places: with others there, a position would be taken
+    for one of another instrument."""
+    at, known = order.instrument, session.instruments
+    there = known[at].symbol if at < len(known) else "nothing"
+    if there != order.symbol:
+        raise SettingsError(
+            explain(
+                f"instruments.{at} is {order.symbol} in the ledger and {there} in the configuration",
+                rule="the [[instruments]] of a ledger keep their places; new ones come behind them",
+                cure="put them back in that order, or take another run.name",
+            )
+        )
 
 
 def _fill(session: RiskSession, fill: Fill) -> None:

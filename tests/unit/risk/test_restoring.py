@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Order
+from pipeline.errors import SettingsError
 from pipeline.risk.history import START, Event, Mark, Record
 from pipeline.risk.restoring import Restored, catch_up, restore
 from pipeline.risk.session import RiskSession
-from tests.money import LOT, Trading, e4_of, guide, signal, tick, tick_array
+from tests.money import LOT, Trading, e4_of, guide, signal, tick, tick_array, two_instruments
 
 
 def take_over(
@@ -101,6 +103,20 @@ def test_signals_that_the_dead_one_had_taken_count_as_answered() -> None:
     session = RiskSession(guide())
     session.skip_signals(9)
     assert int(session.positions_row()["as_of_signal"][0]) == 9
+
+
+def test_a_ledger_of_other_instruments_is_refused() -> None:
+    both, one = two_instruments(), guide()
+    died = Trading(both)
+    died.tick(1, 90, instrument=1)
+    died.buy(2, 90, instrument=1)
+    history = died.ledger.history()
+    swapped = both.model_copy(update={"instruments": both.instruments[::-1]})
+    for settings, there in ((swapped, "NIFTY-OPTION"), (one, "nothing")):
+        with pytest.raises(SettingsError, match=f"instruments.1 is OTHER-OPTION .* and {there} in"):
+            restore(RiskSession(settings), history)
+    more = both.model_copy(update={"instruments": (*both.instruments, one.instruments[0])})
+    restore(RiskSession(more), history)
 
 
 def test_ids_go_on_where_they_were() -> None:
