@@ -90,6 +90,7 @@ CLOCKS = frozenset({"now", "utcnow", "today"})
 
 CATCHES_EVERYTHING = {
     "pipeline/runtime/boundary.py::guard": "the one boundary of a process: log it, name the code",
+    "pipeline/runtime/rehearsing.py::Rehearsing._rehearsed": "nobody waits for it: told, given up",
     "pipeline/strategy/session.py::StrategySession._decide": "user's code: a failure is counted",
     "pipeline/strategy/session.py::_failure_of": "user's code: the same count",
     "pipeline/strategy/loading.py::_users_code": "user's code: becomes a StrategyLoadError",

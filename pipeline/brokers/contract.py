@@ -69,6 +69,9 @@ class MarketSession(Protocol):
         ``data`` is the feed's buffer: overwritten after the call, so nothing of it is kept.
         """
 
+    def encoded(self, ticks: NDArray[np.void]) -> bytes:
+        """Return the binary frame that says what the one row of ``ticks`` (TICK) does."""
+
 
 class Side(StrEnum):
     BUY = "BUY"

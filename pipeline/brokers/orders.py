@@ -1,7 +1,7 @@
 """The order gateway of every real broker: what carries its ``OrderForms`` over HTTP.
 
-    senders    a few threads, so that an answer that does not come holds up nothing else: cancels
-               first, then exits, then entries, each when ``Pacing`` lets it go
+    senders    a few threads, so that an answer that does not come holds up nothing else; what
+               leaves next says ``Outbox``
     asker      one thread: the whole book when it was asked for, the orders while one is open
     updates    one thread: the WebSocket; after each connect the book is asked for
 
@@ -15,10 +15,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from heapq import heappop, heappush
-from itertools import count
 from time import monotonic, monotonic_ns
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import httpx
 
@@ -28,8 +26,10 @@ from pipeline.brokers.contract import BrokerBook, Order, OrderState, OrderUpdate
 from pipeline.brokers.forms import OrderForms, Reply, Request, Unreadable, refused, unknown
 from pipeline.brokers.kite.order_forms import KiteOrderForms
 from pipeline.brokers.notices import masked
+from pipeline.brokers.outbox import WAITING_MAX, Errand, Outbox
 from pipeline.brokers.pacing import Pacing
 from pipeline.brokers.smartapi.order_forms import SmartApiOrderForms
+from pipeline.brokers.told import Told
 from pipeline.errors import TickpipeError
 from pipeline.settings import OrdersSettings, Settings
 
@@ -37,7 +37,6 @@ log = logging.getLogger("risk")
 logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it has a line for each request
 
 SENDERS = 4
-WAITING_MAX = 256  # orders and cancels that wait to leave
 GET_ATTEMPTS = 3
 CLOSE_SECONDS_MAX = 2.0
 
@@ -45,8 +44,6 @@ _FORMS: dict[str, type[KiteOrderForms | SmartApiOrderForms]] = {
     "kite": KiteOrderForms,
     "smartapi": SmartApiOrderForms,
 }
-# Polled. Of an order that nobody has seen risk asks the whole book, until it is sure of it.
-_SEEN = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED})
 _Rows = TypeVar("_Rows")
 # Nothing of a request has left when these are raised.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -70,17 +67,6 @@ def open_gateway(
     return BrokerGateway(broker, forms, wake, is_exit)
 
 
-class _Errand(NamedTuple):
-    """What waits to leave; the least leaves first."""
-
-    rank: int  # 0 cancel, 1 exit, 2 entry
-    number: int
-    waits_since_ns: int
-    order_id: str
-    broker_id: str = ""
-    order: Order | None = None  # None = cancel
-
-
 class BrokerGateway:
     """An ``OrderGateway`` over HTTP."""
 
@@ -98,29 +84,30 @@ class BrokerGateway:
         self._heard: deque[OrderUpdate | BrokerBook] = deque()
         self._failed: Exception | None = None
         self._stopped = threading.Event()
-        # Guarded by the condition: what waits, what is under way, and what is known of orders.
+        self._http = _client(broker, forms)
+        # Guarded by the condition.
         self._changed = threading.Condition()
-        self._waiting: list[_Errand] = []
-        self._numbers = count()
-        self._unanswered: dict[str, int] = {}  # order id -> number of its errand
-        self._ids: dict[str, str] = {}  # order id -> the broker's
-        self._open: set[str] = set()  # order ids
-        self._told: dict[str, OrderUpdate] = {}  # by the broker's id
+        self._outbox = Outbox(
+            Pacing(
+                broker.orders_per_second_max,
+                broker.orders_per_minute_max,
+                broker.reserved_for_exits,
+            )
+        )
+        self._told = Told()
         self._asked = False
-        self._pacing = Pacing(
-            broker.orders_per_second_max, broker.orders_per_minute_max, broker.reserved_for_exits
-        )
-        self.sent = 0
-        self.waited_ns_max = 0  # the longest that the pacing kept a request
-        self._http = httpx.Client(
-            base_url=broker.url,
-            headers=dict(forms.headers),
-            timeout=httpx.Timeout(
-                broker.answer_timeout_seconds, connect=broker.connect_timeout_seconds
-            ),
-            trust_env=False,
-        )
-        updates = UpdatesConnection(
+        self._threads = self._start()
+
+    def _start(self) -> list[threading.Thread]:
+        jobs = [self._send_waiting] * SENDERS + [self._ask_when_due, self._updates().run]
+        threads = [threading.Thread(target=self._guarded, args=(job,), daemon=True) for job in jobs]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _updates(self) -> UpdatesConnection:
+        broker, forms = self._broker, self._forms
+        return UpdatesConnection(
             forms.updates_url,
             forms.updates_headers,
             forms.secrets,
@@ -130,63 +117,41 @@ class BrokerGateway:
             on_open=self.ask,
             on_text=self._on_text,
         )
-        jobs = [self._send_waiting] * SENDERS + [self._ask_when_due, updates.run]
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(job,), daemon=True) for job in jobs
-        ]
-        for thread in self._threads:
-            thread.start()
 
     def __repr__(self) -> str:
         return (
-            f"<BrokerGateway {self._forms!r} sent={self.sent} open={len(self._open)} "
+            f"<BrokerGateway {self._forms!r} sent={self._outbox.sent} open={self._told.open_count} "
             f"waited_ms_max={self.waited_ns_max / 1e6:.0f}>"
         )
+
+    @property
+    def waited_ns_max(self) -> int:
+        """The longest that the pacing kept a request."""
+        return self._outbox.waited_ns_max
 
     # What risk calls --------------------------------------------------------------------------
 
     def send(self, order: Order) -> None:
-        rank = 1 if self._is_exit(order.order_id) else 2
+        is_exit = self._is_exit(order.order_id)
         with self._changed:
-            if len(self._waiting) < WAITING_MAX:
-                errand = _Errand(
-                    rank, next(self._numbers), monotonic_ns(), order.order_id, order=order
-                )
-                self._unanswered[order.order_id] = errand.number
-                heappush(self._waiting, errand)
+            if self._outbox.put(order, is_exit=is_exit, now_ns=monotonic_ns()):
                 self._changed.notify_all()
                 return
         self._hear(refused(order.order_id, f"not sent: {WAITING_MAX} others wait", ()))
 
     def restore(self, order: Order, state: OrderState, filled: int, turnover_e4: int) -> None:
         """Follow an order that a risk which died may have sent; it is not sent again."""
-        if state in _SEEN:
-            with self._changed:
-                self._open.add(order.order_id)
+        with self._changed:
+            self._told.restore(order.order_id, state)
 
     def cancel(self, order_id: str, broker_id: str) -> None:
         with self._changed:
-            if self._withdrawn(order_id):
-                told = OrderUpdate(
-                    order_id=order_id, state=OrderState.CANCELLED, text="it had not been sent"
-                )
-            else:
-                errand = _Errand(0, next(self._numbers), monotonic_ns(), order_id, broker_id)
-                heappush(self._waiting, errand)
-                self._changed.notify_all()
-                return
-        self._hear(told)
-
-    def _withdrawn(self, order_id: str) -> bool:
-        """Take the order out of what waits; False if it left already."""
-        for at, errand in enumerate(self._waiting):
-            if errand.order_id == order_id and errand.order is not None:
-                self._waiting[at] = self._waiting[-1]
-                self._waiting.pop()
-                self._waiting.sort()  # a sorted list is a heap
-                self._answered(order_id)
-                return True
-        return False
+            withdrawn = self._outbox.withdraw(order_id)
+            if not withdrawn:
+                self._outbox.put_cancel(order_id, broker_id, monotonic_ns())
+            self._changed.notify_all()
+        if withdrawn:
+            self._hear(OrderUpdate(order_id, OrderState.CANCELLED, text="it had not been sent"))
 
     def ask(self) -> None:
         with self._changed:
@@ -204,10 +169,10 @@ class BrokerGateway:
     def close(self) -> None:
         self._stopped.set()
         with self._changed:
-            dropped, self._waiting = self._waiting, []
+            dropped = self._outbox.drop()
             self._changed.notify_all()
         if dropped:
-            log.error("%d orders and cancels were not sent: closed", len(dropped))
+            log.error("%d orders and cancels were not sent: closed", dropped)
         until = monotonic() + CLOSE_SECONDS_MAX
         for thread in self._threads:
             thread.join(max(0.0, until - monotonic()))
@@ -241,27 +206,20 @@ class BrokerGateway:
             else:
                 self._cancel(errand.order_id, errand.broker_id)
 
-    def _next_errand(self) -> _Errand | None:
-        """Wait for something that may leave now, and count it as left."""
+    def _next_errand(self) -> Errand | None:
+        """Return what may leave now; None after a wait, because of which all may be different."""
         with self._changed:
-            if not self._waiting:
-                self._changed.wait()
-                return None
             now_ns = monotonic_ns()
-            first = self._waiting[0]
-            wait_ns = self._pacing.wait_ns(now_ns, is_entry=first.rank == 2)
-            if wait_ns:
-                self._changed.wait(wait_ns / 1e9)
-                return None
-            self._pacing.count(now_ns)
-            self.sent += 1
-            self.waited_ns_max = max(self.waited_ns_max, now_ns - first.waits_since_ns)
-            return heappop(self._waiting)
+            wait_ns = self._outbox.wait_ns(now_ns)
+            if wait_ns == 0:
+                return self._outbox.take(now_ns)
+            self._changed.wait(None if wait_ns is None else wait_ns / 1e9)
+            return None
 
     def _place(self, order: Order) -> None:
         order_id, forms = order.order_id, self._forms
         with self._changed:
-            self._open.add(order_id)
+            self._told.leaves(order_id)
         try:
             update = forms.placed(order_id, self._reply(forms.place(order)))
         except _NOT_SENT as error:
@@ -270,14 +228,11 @@ class BrokerGateway:
             update = unknown(order_id, f"no answer: {_words(error)}", forms.secrets)
         self._learn(update)
         with self._changed:
-            self._answered(order_id)
+            self._outbox.answered(order_id)
+            self._changed.notify_all()
         if update.state is OrderState.UNKNOWN:
             log.warning("order %s is UNKNOWN, asking the broker: %s", order_id, update.text)
             self.ask()
-
-    def _answered(self, order_id: str) -> None:
-        del self._unanswered[order_id]
-        self._changed.notify_all()
 
     def _cancel(self, order_id: str, broker_id: str) -> None:
         broker_id = broker_id or self._broker_id(order_id)
@@ -298,13 +253,13 @@ class BrokerGateway:
         """Return the broker's id of an order that may still be under way; "" = not found."""
         with self._changed:
             self._changed.wait_for(
-                lambda: order_id not in self._unanswered or self._stopped.is_set()
+                lambda: self._outbox.is_answered(order_id) or self._stopped.is_set()
             )
-            if order_id in self._ids:
-                return self._ids[order_id]
+            if broker_id := self._told.broker_id(order_id):
+                return broker_id
         self._poll()
         with self._changed:
-            return self._ids[order_id] if order_id in self._ids else ""
+            return self._told.broker_id(order_id)
 
     def _reply(self, request: Request) -> Reply:
         """Make one request. Raises httpx.HTTPError."""
@@ -322,7 +277,7 @@ class BrokerGateway:
                     lambda: self._asked or self._stopped.is_set(), self._broker.poll_seconds
                 )
                 asked, self._asked = self._asked, False
-                is_open = bool(self._open)
+                is_open = self._told.open_count > 0
             if self._stopped.is_set():
                 return
             if asked:
@@ -336,12 +291,9 @@ class BrokerGateway:
         A book that was written before an order that is known by now would lack it.
         """
         with self._changed:
-            before = next(self._numbers)
+            mark = self._outbox.mark()
             self._changed.wait_for(
-                lambda: (
-                    self._stopped.is_set()
-                    or all(number > before for number in self._unanswered.values())
-                )
+                lambda: self._stopped.is_set() or self._outbox.answered_before(mark)
             )
         asked_ns = monotonic_ns()
         orders = self._get(self._forms.orders(), self._forms.read_orders)
@@ -385,17 +337,18 @@ class BrokerGateway:
     def _note(self, update: OrderUpdate) -> bool:
         """Remember what ``update`` says; False if it is what was said last of that order."""
         with self._changed:
-            if update.order_id and update.broker_id:
-                self._ids[update.order_id] = update.broker_id
-            if update.order_id and update.state in _SEEN:
-                self._open.add(update.order_id)
-            else:
-                self._open.discard(update.order_id)
-            name = update.broker_id or update.order_id
-            if name in self._told and self._told[name] == update:
-                return False
-            self._told[name] = update
-            return True
+            return self._told.note(update)
+
+
+def _client(broker: OrdersSettings, forms: OrderForms) -> httpx.Client:
+    return httpx.Client(
+        base_url=broker.url,
+        headers=dict(forms.headers),
+        timeout=httpx.Timeout(
+            broker.answer_timeout_seconds, connect=broker.connect_timeout_seconds
+        ),
+        trust_env=False,
+    )
 
 
 def _words(error: Exception) -> str:

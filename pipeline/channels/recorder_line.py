@@ -15,7 +15,6 @@ from pipeline.channels import Implementation
 from pipeline.channels.depths import DEPTHS
 from pipeline.channels.gaps import GAPS
 from pipeline.channels.line import FEED, RECORDER, TICKS, Line
-from pipeline.channels.missed import read_again
 from pipeline.channels.readers import private_slot
 from pipeline.channels.rundir import wait_for
 from pipeline.records import DEPTH, GAP, TICK, WhenLapped
@@ -36,9 +35,8 @@ class Tape:
         """``lost_before`` of the first ``after_seq`` records are lost already."""
         self._place = private_slot(RECORDER)
         self._ring = channels.RingReader(path, slot, self._place, WhenLapped.OLDEST)
-        end = self._ring.cursor
-        self._before = read_again(path, self._place, after_seq, end, slot)
-        self._missed = lost_before + end - after_seq - len(self._before)
+        self._before = self._ring.read_again(after_seq)
+        self._missed = lost_before + self._ring.cursor - after_seq - len(self._before)
 
     def read(self, limit: int) -> NDArray[np.void]:
         """Return the next records, possibly none; go on in the ring of the next feed."""

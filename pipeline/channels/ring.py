@@ -120,11 +120,6 @@ class RingReader:
         return self._segment.epoch
 
     @property
-    def base(self) -> int:
-        """The seq behind which this segment began: what was before it is in it nowhere."""
-        return self._segment.base
-
-    @property
     def published(self) -> int:
         return self._words[PUBLISHED]
 
@@ -313,6 +308,18 @@ class RingReader:
         self._viewed = None
         self._count_loss(torn)
         return torn
+
+    def read_again(self, after_seq: int) -> NDArray[np.void]:
+        """Return a copy of the records behind ``after_seq`` up to ``cursor``, as far as the ring
+        that is read still has them: those before its base were on rings that are gone.
+
+        Counts nothing. Another segment may have the path by now; this one is asked.
+        """
+        segment, words = self._segment, self._segment.words
+        first = max(after_seq, segment.base, words[CLAIMED] - segment.capacity)
+        rows = segment.load(first, max(0, self.cursor - first))
+        torn = max(0, words[CLAIMED] - segment.capacity - first)
+        return rows[torn:]
 
     def commit(self) -> None:
         """Say that everything read so far has been handled."""

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels.control import CONTROL, Asked, ControlSocket
-from pipeline.channels.line import FEED, POSITIONS, RISK, SIGNALS, STRATEGY, TICKS
+from pipeline.channels.line import FEED, POSITIONS, RISK, SIGNALS, STRATEGY
 from pipeline.channels.locks import lock_is_held
-from pipeline.channels.missed import read_again
 from pipeline.channels.reader_line import ReaderLine
 from pipeline.channels.rundir import lock_path, owner_created, wait_for
 from pipeline.channels.waiting import Words
@@ -58,8 +57,7 @@ class RiskLine(ReaderLine):
         handled, as far as the ring still has them; nothing where there was no other one."""
         if not self.handled_before:
             return np.zeros(0, TICK)
-        first = min(after_seq, self.handled_before)
-        return read_again(self.directory / TICKS, self._place, first, self.ticks.cursor)
+        return self.ticks.read_again(min(after_seq, self.handled_before))
 
     def asked(self) -> list[Asked]:
         """Return what people and programs ask of risk, see risk/control.py; never waits."""

@@ -22,13 +22,15 @@ from pipeline.channels.waiting import PollYielding
 from pipeline.feed.connection import Connection
 from pipeline.feed.connections import Connections
 from pipeline.feed.hours import Days, SessionHours
+from pipeline.feed.rehearsal import Rehearsal
 from pipeline.feed.sharing import shares_of
 from pipeline.records import GAP, TICK, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages
+from pipeline.runtime.rehearsing import Rehearsing
 from pipeline.runtime.stopping import stop_on_signals
-from pipeline.settings import Settings, load_secrets
+from pipeline.settings import SIMULATOR_SECRETS, Settings, load_secrets
 
 log = logging.getLogger("feed")
 
@@ -160,6 +162,13 @@ def open_source(settings: Settings, line: FeedLine, days: Days | None, spin_bare
     return Connections(connections, blocks=feed.receive == "block", spin_bare=spin_bare)
 
 
+def _rehearsal(settings: Settings) -> Rehearsal:
+    """Return one with the first instrument, in the mode that the settings name."""
+    feed, first = settings.feed, settings.instruments[:1]
+    session = _BROKERS[feed.broker].session
+    return Rehearsal(session(feed, first, SIMULATOR_SECRETS, depth=settings.strategy.depth))
+
+
 def run(settings: Settings, days: Days | None = None, spin_bare: bool = False) -> ExitCode:
     """Run the feed until the source ends or a signal asks to stop.
 
@@ -172,9 +181,10 @@ def run(settings: Settings, days: Days | None = None, spin_bare: bool = False) -
     ):
         line.wait_for_readers()
         shell = _Shell(settings, source, line)
+        idle = PollYielding().idle
         duty_cycle.run(
             shell.work,
-            idle=PollYielding().idle,
+            idle=Rehearsing(idle, _rehearsal(settings)).idle if spin_bare else idle,
             stop=stop,
             beat=shell.beat,
             ended=lambda: shell.ended,

@@ -339,6 +339,26 @@ class Ledger:
         return f"<Ledger {' '.join(counts)}>"
 
 
+class NoLedger(Ledger):
+    """A ledger that writes nothing down, and has no file to write to."""
+
+    def __init__(self) -> None:
+        self.failed = ""
+
+    def put(self, record: Record | Trade) -> None: ...
+
+    def handed_over(self, order_id: str, ts_sent_ns: int) -> None: ...
+
+    def refused(self, refusal: Refusal) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def try_commit(self) -> bool:
+        return True
+
+    def close(self) -> None: ...
+
+
 def _connect(path: Path | str, *, reading: bool = False) -> sqlite3.Connection:
     try:
         database = sqlite3.connect(str(path), isolation_level=None)

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from time import monotonic_ns, sleep, time_ns
 from typing import TYPE_CHECKING
 
@@ -30,16 +31,18 @@ from pipeline.risk.control import CONTROL, Control
 from pipeline.risk.desk import Desk
 from pipeline.risk.files import carry_over, rulebook_for
 from pipeline.risk.history import START, Event
-from pipeline.risk.ledger import Ledger, ledger_path
+from pipeline.risk.ledger import Ledger, NoLedger, ledger_path
 from pipeline.risk.numbering import is_exit_id
 from pipeline.risk.reasons import Reason
+from pipeline.risk.rehearsal import Rehearsal
 from pipeline.risk.restoring import catch_up, restore
 from pipeline.risk.session import RiskSession
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages, measured
+from pipeline.runtime.rehearsing import Rehearsing
 from pipeline.runtime.stopping import Stop, stop_on_signals
-from pipeline.settings import Settings
+from pipeline.settings import PaperSettings, Settings
 
 if TYPE_CHECKING:
     from pipeline.brokers.orders import BrokerGateway
@@ -75,7 +78,7 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
         try:
             duty_cycle.run(
                 shell.work,
-                idle=line.idle,
+                idle=Rehearsing(line.idle, shell.rehearsal).idle if spin_bare else line.idle,
                 stop=stop,
                 beat=shell.beat,
                 ended=lambda: line.ended or shell.feed_died,
@@ -94,7 +97,15 @@ class _Shell:
         self._ledger = ledger
         self._line = line
         self._last_tick_ns = 0
-        self._session = RiskSession(settings, rulebook_for(settings))
+        rulebook = rulebook_for(settings)
+        self._session = RiskSession(settings, rulebook)
+        self.rehearsal = Rehearsal(
+            settings,
+            rulebook,
+            NoLedger(),
+            PaperGateway(0, PaperSettings(latency_ms=0.1), clock=monotonic_ns),
+            partial(self._session.last_price_e4, 0),
+        )
         self._stages = Stages(
             Stage.FEED_TO_RISK, Stage.SIGNAL_TO_RISK, Stage.SIGNAL_TO_ORDER, Stage.TICK_TO_ORDER
         )

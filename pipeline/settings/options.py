@@ -189,8 +189,8 @@ class WaitingSettings(Section):
     mode: Mode = option("poll spins, callback parks until woken, adaptive spins then parks")
     adaptive_spin_us: Whole = option("Spin this long before parking", unit="µs", default=50, ge=1)
     spin: Literal["auto", "bare", "yield"] = option(
-        "bare never leaves the CPU and needs one of its own; yield lets others run; "
-        "auto is bare where there are cores enough",
+        "bare never leaves the CPU, needs one of its own and rehearses between ticks; yield lets "
+        "others run; auto is bare where there are cores enough",
         default="auto",
     )
 
@@ -363,16 +363,6 @@ class Settings(Section):
         """How often risk may be started again within the run."""
         return self.recovery.restarts_max if self.recovers else 0
 
-    @property
-    def flat_time(self) -> time | None:
-        """Time of day (IST) from which every position is closed.
-
-        None with the gates off, and with the calendar on: then it is another one every day.
-        """
-        if not self.session.gates or self.session.calendar:
-            return None
-        return _minus_minutes(self.session.end, self.session.end_buffer_minutes)
-
 
 def _need_a_clock(who: str, info: ValidationInfo) -> None:
     feed = info.data["feed"] if "feed" in info.data else None
@@ -385,8 +375,3 @@ def _need_a_clock(who: str, info: ValidationInfo) -> None:
 
 def _minute(moment: time) -> int:
     return moment.hour * 60 + moment.minute
-
-
-def _minus_minutes(moment: time, minutes: int) -> time:
-    total = _minute(moment) - minutes
-    return time(total // 60, total % 60, moment.second)

@@ -16,9 +16,11 @@ from pipeline.records import Gap, GapReason, ProcessState, Stage
 from pipeline.runtime import boundary, duty_cycle
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.runtime.latency import Stages
+from pipeline.runtime.rehearsing import Rehearsing
 from pipeline.runtime.stopping import stop_on_signals
 from pipeline.settings import Settings
 from pipeline.strategy.loading import load_strategy
+from pipeline.strategy.rehearsal import Rehearsal
 from pipeline.strategy.session import StrategySession, nothing_overwritten
 
 log = logging.getLogger("strategy")
@@ -34,10 +36,12 @@ def run(settings: Settings, spin_bare: bool = False) -> ExitCode:
         StrategyLine(settings, spin_bare) as line,
     ):
         shell = _Shell(session, line, settings.strategy.batch_max)
-
+        idle = shell.idle
+        if spin_bare and not session.takes_batches:
+            idle = Rehearsing(idle, Rehearsal(settings)).idle
         duty_cycle.run(
             shell.work,
-            idle=shell.idle,
+            idle=idle,
             stop=stop,
             beat=shell.beat,
             ended=lambda: line.ticks.ended or session.failed is not None,

@@ -46,8 +46,10 @@ def plan(topology: Topology, settings: Settings) -> Plan:
     physical core of its own as long as there are any, the first CPU being left to the system.
     Raises SettingsError when a CPU cannot be used or a bare spinner has none of its own.
     """
-    feed_spins = FEED in _spinners(settings)
-    cpus = _choose_cpus(topology, _explicit(topology, settings), feed_spins)
+    # A feed that spins alone has its CPU for itself. Where all spin, the strategy has: on few CPUs
+    # a tick waits less for a turn of the feed, which yields, than for one of risk.
+    feed_alone = _spinners(settings) == (FEED,)
+    cpus = _choose_cpus(topology, _explicit(topology, settings), feed_alone)
     spin, notes = _choose_spin(topology, settings, cpus)
     spinners = _spinners(settings)
     roles = {role: Seat(cpus[role], spin if role in spinners else "yield") for role in ROLES}
@@ -85,18 +87,18 @@ def _explicit(topology: Topology, settings: Settings) -> dict[str, tuple[int, ..
 
 
 def _choose_cpus(
-    topology: Topology, named: dict[str, tuple[int, ...]], feed_spins: bool
+    topology: Topology, named: dict[str, tuple[int, ...]], feed_alone: bool
 ) -> dict[str, tuple[int, ...]]:
     chosen = dict(named)
-    for role in (FEED, *READERS) if feed_spins else _BY_NEED:
+    for role in (FEED, *READERS) if feed_alone else _BY_NEED:
         if role not in chosen:
-            best = min(topology.allowed, key=lambda cpu: _crowd(topology, chosen, cpu, feed_spins))
+            best = min(topology.allowed, key=lambda cpu: _crowd(topology, chosen, cpu, feed_alone))
             chosen[role] = (best,)
     return chosen
 
 
 def _crowd(
-    topology: Topology, chosen: Mapping[str, tuple[int, ...]], cpu: int, feed_spins: bool
+    topology: Topology, chosen: Mapping[str, tuple[int, ...]], cpu: int, feed_alone: bool
 ) -> tuple[int, int, int, int, int, int, int]:
     """Return what speaks against ``cpu`` for one more process, weightiest first."""
     core = topology.core_of[cpu]
@@ -104,7 +106,7 @@ def _crowd(
     here = [role for role, cpus in chosen.items() if cpu in cpus]
     beside = [r for r, cpus in chosen.items() if core in {topology.core_of[c] for c in cpus}]
     return (
-        feed_spins and FEED in here,
+        feed_alone and FEED in here,
         "strategy" in here,
         len(here),
         sum(role in READERS for role in beside),

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.perf import backtest, orders, overview, receive, recording, replay, ring, wire
+from tests.perf import backtest, orders, overview, receive, recording, rehearsal, replay, ring, wire
 from tests.perf.machine import Disturbance, describe_machine
 from tests.perf.results import Result, lines, repeated
 
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Callable[..., Result]] = {
     "orders": orders.measure,
     "receive": repeated(receive.measure),
     "recording": repeated(recording.measure),
+    "rehearsal": repeated(rehearsal.measure),
     "replay": repeated(replay.measure),
     "ring": ring.measure,
     "wire": wire.measure,

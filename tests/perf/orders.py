@@ -43,7 +43,7 @@ from pipeline.errors import ControlRefused
 from pipeline.feed import process as feed
 from pipeline.records import GAP, Action
 from pipeline.risk.desk import Desk
-from pipeline.risk.ledger import MEMORY, Ledger
+from pipeline.risk.ledger import MEMORY, Ledger, NoLedger
 from pipeline.risk.session import RiskSession
 from pipeline.runtime.logs import ChildLogs
 from pipeline.settings import load_settings
@@ -69,19 +69,6 @@ class NotingGateway(PaperGateway):
         super().send(order)
 
 
-class NoLedger(Ledger):
-    """A ledger that writes nothing down."""
-
-    def put(self, record: object) -> None: ...
-
-    def handed_over(self, order_id: str, ts_sent_ns: int) -> None: ...
-
-    def commit(self) -> None: ...
-
-    def try_commit(self) -> bool:
-        return True
-
-
 def measure(runs: int) -> Result:
     return Result(collected(_run() for _ in range(runs)), {"orders": ORDERS, "flood": FLOOD})
 
@@ -91,7 +78,7 @@ def _run() -> dict[str, float]:
         filed = _signal_to_order(Ledger.open(Path(folder) / "ledger.sqlite"), ORDERS)
     second, last = filed[1_000:2_000], filed[-1_000:]
     return {
-        "signal → order, no ledger, µs p50": _p50(_signal_to_order(NoLedger.open(MEMORY), ROUNDS)),
+        "signal → order, no ledger, µs p50": _p50(_signal_to_order(NoLedger(), ROUNDS)),
         "signal → order, ledger in memory, µs p50": _p50(
             _signal_to_order(Ledger.open(MEMORY), ROUNDS)
         ),
@@ -124,7 +111,7 @@ def _signal_to_order(ledger: Ledger, orders: int) -> list[int]:
 
 def _parts() -> dict[str, float]:
     session = RiskSession(guide(*FREE))
-    desk = Desk(session, NoLedger.open(MEMORY), NotingGateway(0))
+    desk = Desk(session, NoLedger(), NotingGateway(0))
     desk.on_tick(tick(1, 100), 0)
     limits, row = session._limits, signal(1, Action.BUY, reason="bench")
     facts = session._facts(row, 0)
@@ -155,7 +142,7 @@ def _calls_to_order() -> int:
         nonlocal calls
         calls += event in ("call", "c_call")
 
-    desk = Desk(session, NoLedger.open(MEMORY), Counting(0))
+    desk = Desk(session, NoLedger(), Counting(0))
     desk.on_tick(tick(1, 100), 0)
     row = signal(1, Action.BUY, reason="bench")
     sys.setprofile(count)
@@ -168,7 +155,7 @@ def _tick_to_exit(rounds: int) -> list[int]:
     session = RiskSession(guide(*small, *FREE))
     taken = []
     gateway = NotingGateway(0)
-    with NoLedger.open(MEMORY) as ledger:
+    with NoLedger() as ledger:
         desk = Desk(session, ledger, gateway)
         for number in range(rounds):
             desk.on_tick(tick(2 * number + 1, 100), 0)

@@ -16,8 +16,8 @@ STORED, PAGE = DOCS / "performance" / "bench.json", DOCS / "performance.md"
 HEAD = """\
 # Performance
 
-Written by `scripts/bench backtest replay orders recording receive --publish`; the numbers are in
-[performance/bench.json](performance/bench.json). These have pages of their own:
+Written by `scripts/bench backtest replay orders rehearsal recording receive --publish`; the numbers
+are in [performance/bench.json](performance/bench.json). These have pages of their own:
 
 - [performance/modes.md](performance/modes.md): poll, callback and adaptive mode beside the loops of
   the guide, from the wire to the order; what measuring costs; which mode to choose.
@@ -62,6 +62,15 @@ calls of functions lie on the way. It is Python from end to end, and a call cost
 
 *Flatten in a flood*: from the request to the exit order's leaving, with a million ticks a second
 offered, the strategy stopped (SIGSTOP) and a position open, through real processes and a socket.
+""",
+    "rehearsal": """\
+## After a pause, and rehearsed
+
+Ticks and orders are rare on the scale of a CPU. *Rested* is what one takes after 10 ms without any,
+though the process did nothing but spin on its CPU: the caches have other things by then.
+*Rehearsed* is the same in a process that walks the way again and again meanwhile, as every bare
+spinner does ([decision 0012](decisions/0012-a-bare-spinner-rehearses.md)). What comes during a
+rehearsal waits for its end, and that is counted.
 """,
     "recording": """\
 ## What recording costs

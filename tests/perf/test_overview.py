@@ -11,5 +11,5 @@ def test_the_page_is_made_of_the_stored_numbers() -> None:
     stored = json.loads(STORED.read_text(encoding="utf-8"))
     assert stored.keys() == TEXTS.keys()
     assert PAGE.read_text(encoding="utf-8") == page(stored), (
-        "write it anew: scripts/bench backtest replay orders recording receive --publish"
+        "write it anew: scripts/bench backtest replay orders rehearsal recording receive --publish"
     )

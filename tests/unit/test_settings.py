@@ -107,7 +107,9 @@ def test_a_live_example_names_every_variable_and_contains_no_secret(
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_live_example_is_flat_twenty_minutes_before_the_close(configs: Path, name: str) -> None:
-    assert load_settings(configs / name).flat_time == time(15, 20)
+    session = load_settings(configs / name).session
+    assert (session.gates, session.calendar) == (True, False)
+    assert (session.end, session.end_buffer_minutes) == (time(15, 40), 20)
 
 
 # Mistakes ------------------------------------------------------------------------------------
@@ -472,20 +474,6 @@ def test_a_strategys_own_parameters_keep_their_types(table: Table) -> None:
 def test_the_simulator_may_listen_on_any_loopback_address(table: Table, loopback: str) -> None:
     table["feed"]["url"] = f"ws://{loopback}:8765/smart-stream"
     assert parse_settings(table).feed.credentials == "simulator"
-
-
-def test_with_the_gates_off_no_time_of_day_closes_positions(table: Table) -> None:
-    assert parse_settings(table).flat_time is None
-
-
-def test_with_the_gates_on_positions_are_closed_before_the_end(table: Table) -> None:
-    table["session"].update(gates=True, end="15:05", end_buffer_minutes=20)
-    assert parse_settings(table).flat_time == time(14, 45)
-
-
-def test_with_the_calendar_the_end_is_another_one_every_day(table: Table) -> None:
-    table["session"].update(gates=True, calendar=True)
-    assert parse_settings(table).flat_time is None
 
 
 def test_calendar_and_dated_charges_are_off_unless_they_are_asked_for(table: Table) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Received
 from pipeline.brokers.kite.tokens import Tokens
-from pipeline.brokers.kite.wire import WHOLE_ROW, decode, whole
+from pipeline.brokers.kite.wire import WHOLE_ROW, decode, encode, frame, whole
 from pipeline.brokers.notices import Notices, Said, notice_of
 from pipeline.records import TICK, TICK_WITH_DEPTH
 from pipeline.settings import FeedSettings, Instrument, Secrets
@@ -128,6 +128,9 @@ class KiteSession:
             ticks = self._without_snapshots(ticks, now_ns)
         self._remember(ticks)
         return Received(ticks, (), count - len(ticks), refused, skipped)
+
+    def encoded(self, ticks: NDArray[np.void]) -> bytes:
+        return frame(encode(self._mode, ticks, self._tokens))
 
     def _remember(self, ticks: NDArray[np.void]) -> None:
         if len(ticks) == 1:  # several times quicker than what numpy does for many

@@ -22,6 +22,7 @@ from pipeline.brokers.smartapi.wire import (
     EXCHANGE_TYPES,
     MODES,
     decode,
+    encode,
     instrument_key,
 )
 from pipeline.records import TICK, TICK_WITH_DEPTH
@@ -68,7 +69,7 @@ class SmartApiSession:
         self.log_in(secrets)
         self.ping_interval_ns = int(min(PING_SECONDS_MAX, feed.silence_seconds_max / 3) * 1e9)
         self._notices = Notices()
-        self._mode = MODES[feed.mode]
+        self._mode_name, self._mode = feed.mode, MODES[feed.mode]
         self._row_type = TICK_WITH_DEPTH if depth else TICK
         self._instruments = tuple(instruments)
         self._instrument_of = {instrument_key(row): i for i, row in enumerate(instruments)}
@@ -125,6 +126,9 @@ class SmartApiSession:
             notice = self._notices.tell(Said.SEQUENCE, went_back, now_ns)
         self._note(ticks, instrument, sequence or before)
         return Received(ticks, (), 0, 0, skipped, notice)
+
+    def encoded(self, ticks: NDArray[np.void]) -> bytes:
+        return encode(self._mode_name, ticks, list(self._instrument_of), 0).tobytes()
 
     def _note(self, ticks: NDArray[np.void], instrument: int, sequence: int) -> None:
         start = instrument * TICK.itemsize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,10 @@ from pipeline.brokers.kite import wire as kite
 from pipeline.brokers.kite.tokens import Tokens
 from pipeline.brokers.smartapi import wire as smart
 from pipeline.settings import Instrument
+from pipeline.simulator.generator import generate_day
 from pipeline.testing import make_instrument, make_ticks
 
+DAY = date(2026, 1, 5)
 INSTRUMENTS = 1_000
 KITE_TOKEN = 58963 << 8 | 2
 SMART_TOKEN = "58963"
@@ -74,10 +77,14 @@ def web_socket(payload: bytes) -> bytes:
 
 
 def numbered(broker: str, count: int) -> list[bytes]:
-    """Return WebSocket frames of one packet in full mode; the day volume of the n-th is n."""
-    ticks = kite_ticks(count)
+    """Return WebSocket frames of one packet in full mode; the day volume of the n-th is n.
+
+    The prices are those of a generated day: one that only rises would move a stop on every tick.
+    """
+    ticks = generate_day(seed=1, date=DAY, ticks_per_instrument=count, lot_size=75)
     ticks["ts_event_ns"] = 1_790_000_000 * 1_000_000_000
     ticks["quantity"], ticks["day_volume"] = 75, np.arange(1, count + 1)
+    ticks["bid_e4"], ticks["ask_e4"] = ticks["price_e4"] - 500, ticks["price_e4"] + 500
     if broker == "kite":
         tokens = Tokens([make_instrument(token=str(KITE_TOKEN))])
         packets = [kite.frame([packet]) for packet in kite.encode("full", ticks, tokens)]

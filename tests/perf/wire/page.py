@@ -34,7 +34,8 @@ METHOD = """
   sends without a pause. The rate is that between two heartbeats of the feed; its memory is sampled
   meanwhile, and the slope is a least-squares line without the first tenth.
 - To the callback: 2 000 frames a second of one full packet, from the call of send until the user's
-  code has been entered. The server sleeps between two frames. "bare wake-ups" reads nothing: recv
+  code has been entered. The prices are those of a generated day, on which strategy and risk trade.
+  The server sleeps between two frames. "bare wake-ups" reads nothing: recv
   on a socket, and one process waking another.
 - Poll mode spins in two processes, with `feed.receive` = "poll" in three, and the sender needs a
   CPU too. On fewer they yield to each other, and the row is the scheduler's. CPU pressure, above,

@@ -118,6 +118,36 @@ def test_laps_in_either_epoch_are_counted_beside_the_gap(ring: Ring) -> None:
     assert (reader.lost, reader.lapped) == (4 + 1 + 2, 2)
 
 
+def test_what_was_before_a_reader_is_of_its_own_ring_though_another_has_the_path(
+    ring: Ring,
+) -> None:
+    ring.publish(5)
+    reader = ring.reader()
+    ring.restart()
+    ring.publish(4)
+    assert seqs(reader.read_again(2)) == [3, 4, 5]
+    assert seqs(reader.read_again(5)) == []
+    assert (reader.cursor, reader.lost, reader.lapped) == (5, 0, 0)
+
+
+def test_what_was_before_a_reader_begins_where_its_ring_does(ring: Ring) -> None:
+    ring.publish(5)
+    ring.restart()
+    ring.publish(2)
+    assert seqs(ring.reader().read_again(0)) == [6, 7]
+
+
+def test_what_was_before_a_reader_and_is_overtaken_is_not_given(ring: Ring) -> None:
+    ring.publish(CAPACITY)
+    reader = ring.reader()
+    ring.publish(3)
+    assert seqs(reader.read_again(1)) == [4, 5, 6, 7, 8]
+    claim(ring, 2)
+    assert seqs(reader.read_again(1)) == [6, 7, 8]
+    ring.publish(CAPACITY)
+    assert seqs(reader.read_again(1)) == []
+
+
 def test_a_ring_of_another_capacity_is_followed(ring: Ring) -> None:
     reader = ring.reader()
     ring.publish(5)

@@ -232,6 +232,15 @@ def test_a_feed_that_polls_is_one_spinner_more(
     assert spins(plan(cores(count), polling_feed(mode))) == expected
 
 
+def test_on_two_cpus_a_feed_that_polls_is_alone_where_nobody_else_spins_else_the_strategy_is() -> (
+    None
+):
+    alone = {"feed": (1,), "strategy": (0,), "risk": (0,)}
+    assert placed(plan(cores(2), polling_feed("callback"))) == alone
+    among_spinners = {"feed": (0,), "strategy": (1,), "risk": (0,)}
+    assert placed(plan(cores(2), polling_feed("poll"))) == among_spinners
+
+
 def test_a_feed_that_polls_on_few_cpus_yields_or_is_refused_with_the_numbers() -> None:
     assert plan(cores(3), polling_feed()).notes == (
         "strategy, risk and feed yield between polls: 3 spinners need 4 CPUs, this run has 3",
