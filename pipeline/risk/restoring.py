@@ -115,7 +115,7 @@ def _check_place(session: RiskSession, order: Order) -> None:
     if there != order.symbol:
         raise SettingsError(
             explain(
-                f"instruments.{at} is {order.symbol} in the ledger and {there} in the configuration",
+                f"instruments.{at} is {order.symbol} in the ledger, in the configuration {there}",
                 rule="the [[instruments]] of a ledger keep their places; new ones come behind them",
                 cure="put them back in that order, or take another run.name",
             )
