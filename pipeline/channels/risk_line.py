@@ -49,6 +49,7 @@ class RiskLine(ReaderLine):
         wait_for(
             lambda: owner_created(path, STRATEGY) or (slot.gone and path.exists()),
             f"{STRATEGY} to create {path}",
+            lost=lambda: slot.gone,
         )
         return path
 

@@ -98,7 +98,7 @@ class _Shell:
         self._line = line
         self._last_tick_ns = 0
         rulebook = rulebook_for(settings)
-        self._session = RiskSession(settings, rulebook)
+        self._session = RiskSession(settings, rulebook, replays=line.lockstep)
         self.rehearsal = Rehearsal(
             settings,
             rulebook,
@@ -128,6 +128,7 @@ class _Shell:
         self.feed_died = False
         self._control = Control(settings.run.name, self._desk, self._tell)
         self._listened_ns = 0
+        line.beat(ProcessState.RUNNING)  # orders may leave: the supervisor wants to know
         self._recover()
         self._show_positions()
 

@@ -34,6 +34,7 @@ from pipeline.channels.line import (
 from pipeline.channels.readers import Readers
 from pipeline.channels.rundir import own_run
 from pipeline.channels.watch import Watch
+from pipeline.records import ProcessState
 from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode, describe
 from pipeline.runtime.logs import ChildLogs
@@ -46,7 +47,14 @@ from pipeline.runtime.stopping import (
 )
 from pipeline.settings import Settings
 from pipeline.supervisor.plan import Plan, plan
-from pipeline.supervisor.restarts import Action, Verdict, on_death, on_hang, without_risk
+from pipeline.supervisor.restarts import (
+    Action,
+    Verdict,
+    before_it_began,
+    on_death,
+    on_hang,
+    without_risk,
+)
 from pipeline.supervisor.topology import read_topology
 
 log = logging.getLogger("supervisor")
@@ -210,7 +218,18 @@ class _Crew:
             verdict = on_hang(role, restarts_left=left)
         else:
             verdict = on_death(role, returncode, stopping=self._stopping, restarts_left=left)
+        if role == RISK and not self._risk_began:
+            return before_it_began(verdict, recovers=self._settings.recovers)
         return verdict if RISK in self._roles else without_risk(verdict)
+
+    @property
+    def _risk_began(self) -> bool:
+        """Whether the risk that died, or one before it, may have sent orders: it does not while
+        it waits for the others, with STARTING in its heartbeat."""
+        if self._restarts_left[RISK] < self._settings.risk_restarts_max:
+            return True
+        beats = self._watch.latest()
+        return RISK in beats and int(beats[RISK]["state"][0]) != ProcessState.STARTING
 
     def _kill_the_hung(self, beats: Beats) -> None:
         """Kill who has not beaten for too long; it is judged with the dead on the next turn."""

@@ -6,7 +6,7 @@
               any other death        carry on: no new entries, risk guards what is open (I5)
     risk      killed, hung           another one takes the ledger and the ring up where they are,
                                      recovery.restarts_max times
-              any other death        stop at once: nobody guards what is open
+              any other death        stop at once: nobody guards what is open, if it ever began
     recorder  killed                 another one goes on with its recording, recorder.restarts_max
                                      times
               any other death        carry on: ticks are not recorded any more
@@ -116,6 +116,17 @@ def on_hang(role: str, *, restarts_left: int = 0) -> Verdict:
     if restarts_left > 0 and (role, code) in _RESTARTED:
         return _verdict(_REPLACED[role], ExitCode.OK)
     return _verdict(_ON_DEATH[role], code)
+
+
+def before_it_began(verdict: Verdict, *, recovers: bool) -> Verdict:
+    """Return ``verdict`` on a risk that sent nothing: it ended before it had its place in the run.
+
+    With ``recovers`` an earlier run may have left something open.
+    """
+    if verdict.exit_code is ExitCode.OK:
+        return verdict
+    earlier = "; what an earlier one left open is unguarded" if recovers else ""
+    return replace(verdict, meaning=f"It never began: this run opened nothing{earlier}")
 
 
 def without_risk(verdict: Verdict) -> Verdict:

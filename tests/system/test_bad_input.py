@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -268,6 +269,24 @@ def test_what_a_crash_left_is_cleared_and_told(
     assert code == ExitCode.OK, output
     assert "left by a run that was killed" in output
     assert [row_of(trade) for trade in tickpipe.trades()] == golden_trades()
+
+
+@pytest.mark.parametrize("bytes_max", [8_192, 1 << 21], ids=["no ledger", "no ring"])
+def test_a_run_without_room_ends_and_does_not_speak_of_positions_that_it_never_opened(
+    tickpipe: Tickpipe, bytes_max: int
+) -> None:
+    day = write_day(tickpipe.folder / "day.csv", ticks=100)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, hard))  # of a file: the child's too
+    try:
+        run = tickpipe.trade("replay", day)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    code, output = finish(run)
+    assert code != ExitCode.OK, output
+    assert "risk died" in output
+    assert "this run opened nothing" in output
+    assert "UNGUARDED" not in output
 
 
 def test_the_default_configuration_is_found_from_any_folder(tickpipe: Tickpipe) -> None:

@@ -21,26 +21,44 @@ pytestmark = [
     pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning"),
 ]
 
-COUNT, QUIET = 4, 2  # instruments; the last of them tick at the beginning only
-KILLED_AT = (1_000, 1_500)  # ticks
-TICKS = 2_000
+KILLED_AT = (1_500, 2_000)  # ticks
+TICKS = 2_500
 
 
-@pytest.mark.parametrize("broker", ["smartapi", "kite"])
+@pytest.mark.parametrize(
+    ("broker", "count", "connections"),
+    [("smartapi", 4, 1), ("kite", 4, 1), ("smartapi", 1_002, 2)],
+)
 def test_whatever_a_killed_feed_published_comes_once_though_the_broker_sends_it_again(
-    tickpipe: Tickpipe, simulators: Simulators, tmp_path: Path, broker: str
+    tickpipe: Tickpipe,
+    simulators: Simulators,
+    tmp_path: Path,
+    broker: str,
+    count: int,
+    connections: int,
 ) -> None:
+    """The first instrument and the last, which are on two connections where there are two, tick
+    all day; those between at its beginning only."""
     day = make_ticks([100 + n % 7 / 20 for n in range(TICKS)], step_ms=1_000)
-    day["instrument"] = np.arange(TICKS) % (COUNT - QUIET)
-    day["instrument"][:COUNT] = np.arange(COUNT)
-    more = [SECOND.replace("OTHER", f"O{n}").replace("58964", str(58_964 + n)) for n in range(3)]
-    config, tape_file = tmp_path / "four.toml", tmp_path / "tape.csv"
+    day["instrument"] = np.resize([0, count - 1], TICKS)
+    day["instrument"][:count] = np.arange(count)
+    more = [
+        SECOND.replace("OTHER", f"O{n}").replace("58964", str(58_964 + n)) for n in range(count - 1)
+    ]
+    config, tape_file = tmp_path / "many.toml", tmp_path / "tape.csv"
     text = GUIDE.read_text() + "".join(more)
     config.write_text(for_kite(text) if broker == "kite" else text)
-    # Then no tick comes until the client has gone, and the day stands still meanwhile.
-    faults = [{"kind": "heartbeats", "tick": tick + 1} for tick in KILLED_AT]
+    # Then no tick comes until the clients have gone and as many are there again, and the day
+    # stands still meanwhile.
+    faults = [
+        {"kind": kind, "tick": tick + 1} for tick in KILLED_AT for kind in ("heartbeats", "text")
+    ]
     simulator = simulators(load_settings(config).instruments)(
-        day, broker=broker, faults=Script.model_validate({"faults": faults}), keep=True
+        day,
+        broker=broker,
+        faults=Script.model_validate({"faults": faults}),
+        wait_for=connections,
+        keep=True,
     )
     chosen = {
         "feed.url": f'"{simulator.url}"',
@@ -56,7 +74,8 @@ def test_whatever_a_killed_feed_published_comes_once_though_the_broker_sends_it_
             lambda tick=tick: run.beat("feed", "last_seq") == tick,  # type: ignore[misc]
             f"{tick} ticks",
         )
-        assert run.beat("feed", "duplicates") == (COUNT if number else 0)
+        assert run.beat("feed", "connected") == connections
+        assert run.beat("feed", "duplicates") == (count if number else 0)
         run.kill("feed")
     code, output = run.finish()
     assert code == 0, output

@@ -5,7 +5,7 @@ import pytest
 from pipeline.runtime.exit_codes import ExitCode
 from pipeline.supervisor import restarts
 from pipeline.supervisor.plan import ROLES
-from pipeline.supervisor.restarts import Action, Verdict, on_death, on_hang
+from pipeline.supervisor.restarts import Action, Verdict, before_it_began, on_death, on_hang
 
 KILLED = -9
 
@@ -59,6 +59,19 @@ def test_without_risk_everything_stops_at_once_and_says_so_loudly(returncode: in
     assert verdict.action is Action.STOP_AT_ONCE
     assert verdict.stop
     assert "OPEN POSITIONS ARE UNGUARDED" in verdict.meaning
+
+
+@pytest.mark.parametrize("recovers", [False, True])
+def test_a_risk_that_never_began_leaves_nothing_unguarded_that_this_run_opened(
+    recovers: bool,
+) -> None:
+    died = on_death("risk", 12)
+    verdict = before_it_began(died, recovers=recovers)
+    assert (verdict.action, verdict.exit_code) == (died.action, died.exit_code)
+    assert "this run opened nothing" in verdict.meaning
+    assert ("an earlier one left open is unguarded" in verdict.meaning) is recovers
+    again = on_death("risk", KILLED, restarts_left=1)
+    assert before_it_began(again, recovers=recovers) == again
 
 
 @pytest.mark.parametrize("role", ROLES)
