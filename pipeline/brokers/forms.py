@@ -202,6 +202,11 @@ def field_of(row: Mapping[str, Any], name: str) -> Any:
     return row[name]
 
 
+def first_of(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return the text of the first of ``names`` that has one; empty where none has."""
+    return next((str(row[name]) for name in names if row.get(name)), "")
+
+
 def limit_text(order: Order, instrument: Instrument) -> str:
     """Return the limit in ₹, rounded to the tick so that it is no worse than it was."""
     tick_e4 = e4(instrument.tick_size)

@@ -34,6 +34,7 @@ from pipeline.errors import TickpipeError
 from pipeline.settings import OrdersSettings, Settings
 
 log = logging.getLogger("risk")
+logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it has a line for each request
 
 SENDERS = 4
 GET_ATTEMPTS = 3

@@ -142,7 +142,13 @@ class Ledger:
     def read(cls, path: Path) -> Ledger:
         """Open the ledger at ``path`` to read, also while it is written. Raises as ``open``."""
         if not path.exists():
-            raise _not_a_ledger(path, "no such file")
+            raise UserError(
+                explain(
+                    f"no ledger {path}",
+                    rule="a run keeps one ledger for its name and day",
+                    cure="name the run with --config and --set run.name=…, or a file with --file",
+                )
+            )
         return cls(_connect(path, reading=True))
 
     def close(self) -> None:
@@ -354,7 +360,10 @@ class NoLedger(Ledger):
 
 
 def _connect(path: Path | str, *, reading: bool = False) -> sqlite3.Connection:
-    database = sqlite3.connect(str(path), isolation_level=None)
+    try:
+        database = sqlite3.connect(str(path), isolation_level=None)
+    except sqlite3.OperationalError as error:  # a folder, or a file of somebody else
+        raise _not_a_ledger(path, str(error)) from None
     try:
         if reading:
             database.execute("PRAGMA query_only = ON")

@@ -150,6 +150,9 @@ def _refuse_secrets(table: Mapping[str, Any], source: str) -> None:
             )
 
 
+_FORMS = {"string_type": "text, in quotes", "tuple_type": "a list, as [1, 2]"}
+
+
 def _describe(problem: ErrorDetails) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     kind = problem["type"]
@@ -160,6 +163,8 @@ def _describe(problem: ErrorDetails) -> str:
     shown = problem["input"]
     if kind == "string_pattern_mismatch":
         return f"{where}: not of the form that it has{_help_of(problem)}, got {shown!r}"
+    if kind in _FORMS:
+        return f"{where}: write {_FORMS[kind]}, got {shown!r}"
     message = problem["msg"].removeprefix("Value error, ")
     parts = shown if isinstance(shown, list | tuple) else [shown]
     whole_section = any(isinstance(part, Mapping | BaseModel) for part in parts)

@@ -5,6 +5,7 @@ A value is taken as it was written or refused with what to write: nothing is gue
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import time
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -44,7 +45,10 @@ def _countable(rupees: Decimal) -> Decimal:
 
 
 def _local_time(value: object) -> object:
-    moment = time.fromisoformat(value) if isinstance(value, str) else value
+    moment = value
+    if isinstance(value, str):
+        with suppress(ValueError):
+            moment = time.fromisoformat(value)
     if not isinstance(moment, time) or moment.tzinfo is not None:
         raise ValueError('write the local time, as "09:15"')
     return moment

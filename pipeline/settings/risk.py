@@ -32,11 +32,13 @@ class RiskSettings(Section):
         "taxes and exchange charges of the day, from the dated data; the five are not looked at",
         default="guide",
     )
-    commission_percent: Exact = option("Brokerage, part of turnover", unit="%", ge=0)
+    commission_percent: Exact = option("Brokerage, part of turnover", unit="%", ge=0, le=100)
     commission_per_trade: Exact = option("Brokerage, at least", unit="₹ an order", ge=0)
-    stt_percent: Exact = option("Securities transaction tax, sells only", unit="%", ge=0)
-    exchange_charges_percent: Exact = option("Exchange charges, part of turnover", unit="%", ge=0)
-    gst_percent: Exact = option("GST on brokerage + exchange charges", unit="%", ge=0)
+    stt_percent: Exact = option("Securities transaction tax, sells only", unit="%", ge=0, le=100)
+    exchange_charges_percent: Exact = option(
+        "Exchange charges, part of turnover", unit="%", ge=0, le=100
+    )
+    gst_percent: Exact = option("GST on brokerage + exchange charges", unit="%", ge=0, le=100)
     slippage_points: Price = option(
         "Paper fills are worse than the last price by this", unit="₹", ge=0
     )

@@ -52,9 +52,9 @@ class Broker:
         faults: OrderFaults,
     ) -> None:
         self._exchange = exchange
-        self._prices = ticks["price_e4"]
+        self._prices, self._times = ticks["price_e4"], ticks["ts_event_ns"]
         self._places = [np.flatnonzero(ticks["instrument"] == at) for at in range(len(instruments))]
-        self.book = OrderBook(instruments, self._price_e4)
+        self.book = OrderBook(instruments, self._price_e4, self._now_ns)
         self._dialect: OrderDialect = ORDER_DIALECTS[broker](self.book)
         self._faults = faults
         self._asked = 0  # requests to place an order
@@ -85,6 +85,10 @@ class Broker:
             return 0
         at = int(np.searchsorted(places, self._exchange.position)) - 1
         return int(self._prices[places[max(0, at)]])
+
+    def _now_ns(self) -> int:
+        """Return the time of the last tick played; before the first one, of the first."""
+        return int(self._times[max(0, self._exchange.position - 1)])
 
     # Serving ----------------------------------------------------------------------------------
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pipeline.brokers.kite.order_forms import PRODUCTS
 from pipeline.brokers.kite.session import login_query
-from pipeline.records import PRICE_SCALE
+from pipeline.records import IST, PRICE_SCALE
 from pipeline.settings import SIMULATOR_SECRETS
 from pipeline.simulator.order_book import OrderBook, Placed
 from pipeline.simulator.order_dialect import Asked, Refused, Replied, Wanted
@@ -138,8 +139,9 @@ class KiteOrders:
             "parent_order_id": None,
             "status": order.status.value,
             "status_message": order.message or None,
-            "order_timestamp": "2026-01-05 09:15:00",
-            "exchange_timestamp": "2026-01-05 09:15:00",
+            "order_timestamp": _time(order.placed_ns),
+            "exchange_timestamp": _time(order.placed_ns),
+            "exchange_update_timestamp": _time(order.changed_ns),
             "variety": "regular",
             "modified": False,
             **self._place(order.instrument),
@@ -168,15 +170,15 @@ class KiteOrders:
                 "order_id": order.number,
                 **self._place(order.instrument),
                 "product": order.product,
-                "average_price": price_e4 / PRICE_SCALE,
-                "quantity": shares,
+                "average_price": part.price_e4 / PRICE_SCALE,
+                "quantity": part.shares,
                 "exchange_order_id": f"1{order.number}",
                 "transaction_type": "BUY" if order.buys else "SELL",
-                "fill_timestamp": "2026-01-05 09:15:00",
-                "order_timestamp": "09:15:00",
-                "exchange_timestamp": "2026-01-05 09:15:00",
+                "fill_timestamp": _time(part.at_ns),
+                "order_timestamp": _time(order.placed_ns)[-8:],
+                "exchange_timestamp": _time(part.at_ns),
             }
-            for n, (shares, price_e4) in enumerate(order.fills)
+            for n, part in enumerate(order.fills)
         ]
 
     def _place(self, at: int) -> dict[str, Any]:
@@ -204,6 +206,10 @@ def _limit_e4(fields: Mapping[str, str]) -> int:
         return int(Decimal(fields["price"]) * PRICE_SCALE)
     except InvalidOperation:
         raise Refused(_error("InputException", "Invalid `price`.")) from None
+
+
+def _time(at_ns: int) -> str:
+    return f"{datetime.fromtimestamp(at_ns // 10**9, IST):%Y-%m-%d %H:%M:%S}"
 
 
 def _success(data: object) -> Replied:

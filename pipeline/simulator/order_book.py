@@ -1,5 +1,7 @@
 """The simulated broker's book: orders, fills at the price that is played, positions. Pure.
 
+Its times are those of the day that is played, in ns since 1970.
+
 A market order fills where the price is; a limit order when the price is as good as its limit, at
 the price. An order in parts fills one of them at each turn.
 """
@@ -10,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from pipeline.settings import Instrument
 
@@ -23,6 +26,14 @@ class Status(StrEnum):
     REJECTED = "REJECTED"
 
 
+class Part(NamedTuple):
+    """What was filled of an order at once."""
+
+    shares: int
+    price_e4: int
+    at_ns: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Placed:
     """One order as the broker has it."""
@@ -34,18 +45,20 @@ class Placed:
     quantity: int
     limit_e4: int  # 0 = at the market
     product: str  # in the broker's words
+    placed_ns: int
+    changed_ns: int  # when status, limit or what is filled did
     status: Status = Status.OPEN
     message: str = ""
     parts: int = 1  # it fills in so many, one at a turn
-    fills: list[tuple[int, int]] = field(default_factory=list)  # shares, price_e4
+    fills: list[Part] = field(default_factory=list)
 
     @property
     def filled(self) -> int:
-        return sum(shares for shares, _ in self.fills)
+        return sum(part.shares for part in self.fills)
 
     @property
     def turnover_e4(self) -> int:
-        return sum(shares * price_e4 for shares, price_e4 in self.fills)
+        return sum(part.shares * part.price_e4 for part in self.fills)
 
     @property
     def mean(self) -> float:
@@ -56,12 +69,18 @@ class Placed:
 class OrderBook:
     """The orders of a day."""
 
-    def __init__(self, instruments: Sequence[Instrument], price_e4: Callable[[int], int]) -> None:
-        """``price_e4`` tells what an instrument costs now."""
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        price_e4: Callable[[int], int],
+        now_ns: Callable[[], int],
+    ) -> None:
+        """``price_e4`` tells what an instrument costs now, ``now_ns`` when now is."""
         self.instruments = instruments
         self.orders: dict[str, Placed] = {}
         self.tags: Counter[str] = Counter()
         self._price_e4 = price_e4
+        self._now_ns = now_ns
 
     def place(
         self,
@@ -76,6 +95,7 @@ class OrderBook:
         refusal: str = "",
     ) -> Placed:
         """Take an order, or reject it with the words ``refusal`` once it is in the book."""
+        now_ns = self._now_ns()
         order = Placed(
             number=str(FIRST_NUMBER + len(self.orders)),
             tag=tag,
@@ -84,6 +104,8 @@ class OrderBook:
             quantity=quantity,
             limit_e4=limit_e4,
             product=product,
+            placed_ns=now_ns,
+            changed_ns=now_ns,
             parts=parts,
         )
         self.orders[order.number] = order
@@ -96,7 +118,8 @@ class OrderBook:
         """Cancel what is not filled; False where nothing is left to cancel."""
         if number not in self.orders or self.orders[number].status is not Status.OPEN:
             return False
-        self.orders[number].status = Status.CANCELLED
+        order = self.orders[number]
+        order.status, order.changed_ns = Status.CANCELLED, self._now_ns()
         return True
 
     def modify(self, number: str, *, quantity: int, limit_e4: int) -> bool:
@@ -104,6 +127,7 @@ class OrderBook:
             return False
         order = self.orders[number]
         order.quantity, order.limit_e4 = max(quantity, order.filled + 1), limit_e4
+        order.changed_ns = self._now_ns()
         return True
 
     def turn(self) -> list[Placed]:
@@ -119,7 +143,8 @@ class OrderBook:
             return False
         left, parts_left = order.quantity - order.filled, order.parts - len(order.fills)
         shares = left if parts_left <= 1 else max(1, left // parts_left)
-        order.fills.append((shares, price_e4))
+        order.changed_ns = self._now_ns()
+        order.fills.append(Part(shares, price_e4, order.changed_ns))
         if order.filled == order.quantity:
             order.status = Status.COMPLETE
         return True

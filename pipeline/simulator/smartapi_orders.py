@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pipeline.brokers.smartapi.order_forms import ROOT
 from pipeline.brokers.smartapi.session import auth_headers
-from pipeline.records import PRICE_SCALE
+from pipeline.records import IST, PRICE_SCALE
 from pipeline.settings import SIMULATOR_SECRETS
 from pipeline.simulator.order_book import OrderBook, Placed, Status
 from pipeline.simulator.order_dialect import Asked, Refused, Replied, Wanted
@@ -116,14 +117,14 @@ class SmartApiOrders:
                 **self._place(order.instrument),
                 "producttype": order.product,
                 "transactiontype": "BUY" if order.buys else "SELL",
-                "fillprice": str(price_e4 / PRICE_SCALE),
-                "fillsize": str(shares),
+                "fillprice": str(part.price_e4 / PRICE_SCALE),
+                "fillsize": str(part.shares),
                 "orderid": order.number,
                 "fillid": f"{order.number}{n}",
-                "filltime": "09:15:00",
+                "filltime": _time(part.at_ns)[-8:],
             }
             for order in orders
-            for n, (shares, price_e4) in enumerate(order.fills)
+            for n, part in enumerate(order.fills)
         ]
         return _success(rows or None)
 
@@ -168,8 +169,9 @@ class SmartApiOrders:
             "text": order.message,
             "status": status,
             "orderstatus": status,
-            "updatetime": "05-Jan-2026 09:15:00",
-            "exchtime": "05-Jan-2026 09:15:00",
+            "updatetime": _time(order.changed_ns),
+            "exchtime": _time(order.placed_ns),
+            "exchorderupdatetime": _time(order.changed_ns),
         }
 
     def _place(self, at: int) -> dict[str, Any]:
@@ -188,6 +190,10 @@ def _limit_e4(fields: Mapping[str, str]) -> int:
         return int(Decimal(fields["price"]) * PRICE_SCALE)
     except (InvalidOperation, KeyError):
         raise Refused(_error("AB1004", "Something Went Wrong (price)")) from None
+
+
+def _time(at_ns: int) -> str:
+    return f"{datetime.fromtimestamp(at_ns // 10**9, IST):%d-%b-%Y %H:%M:%S}"
 
 
 def _success(data: object) -> Replied:

@@ -134,7 +134,7 @@ def _users_code(what: str, *, cure: str) -> Iterator[None]:
         yield
     except StrategyLoadError:
         raise  # the strategy refused its parameters in its own words
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError):
             cure = f"install what has {error.name} into {sys.prefix}, or correct the import"
         raise StrategyLoadError(
@@ -146,7 +146,7 @@ def _users_code(what: str, *, cure: str) -> Iterator[None]:
         ) from error
 
 
-def _place_of(error: Exception) -> str:
+def _place_of(error: BaseException) -> str:
     """Return where in the user's code it was raised; nothing where its message says so."""
     frames = traceback.extract_tb(error.__traceback__)
     user_frames = [frame for frame in frames[1:] if not frame.filename.startswith("<frozen ")]

@@ -7,9 +7,9 @@
 The queue numbers the signals 1, 2, 3, … in the order in which they are returned here. The session
 counts along, so it knows from ``as_of_signal`` which of them risk has answered.
 
-A failure is an exception out of the strategy, or a signal that is none. It costs the tick or the
-batch it happened at; ``failures_max`` of them in a row end the session with a CLOSE for every
-instrument.
+A failure is an exception out of the strategy, sys.exit() too, or a signal that is none. It costs
+the tick or the batch it happened at; ``failures_max`` of them in a row end the session with a CLOSE
+for every instrument.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class StrategySession:
         self._closed_ids = [0] * len(instruments)
         self._unanswered: dict[int, int] = {}  # instrument -> number of its last BUY or SELL
         self._latest: list[Tick | None] = [None] * len(instruments)
-        self.last_error: Exception | None = None
+        self.last_error: BaseException | None = None
         self.ticks = 0
         self.signals = 0
         self.failures = 0
@@ -204,7 +204,7 @@ class StrategySession:
                 wanted = strategy.on_tick(tick)
                 if wanted is not None:
                     self._accept(wanted, tick, rows)
-            except Exception as error:  # noqa: BLE001 - user's code: counted
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - user's code: counted
                 self._count_failure(error, f"on_tick at tick {tick.seq} of {tick.symbol}")
                 if self._exhausted:
                     break
@@ -256,7 +256,7 @@ class StrategySession:
         fields = ticks[at].item()
         return Tick._make((*fields, self._instruments[fields[4]]))
 
-    def _count_failure(self, error: Exception, where: str) -> None:
+    def _count_failure(self, error: BaseException, where: str) -> None:
         self.failures += 1
         self.failures_in_a_row += 1
         lines = traceback.format_exception_only(error)  # safe with a __str__ that raises
@@ -309,11 +309,11 @@ class StrategySession:
         )
 
 
-def _failure_of(call: Callable[[], None]) -> Exception | None:
+def _failure_of(call: Callable[[], None]) -> BaseException | None:
     """Call the user's code and return what it raised, to be counted."""
     try:
         call()
-    except Exception as error:  # noqa: BLE001 - user's code
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - user's code
         return error
     return None
 

@@ -29,6 +29,7 @@ INSTRUMENTS = [
     make_instrument(symbol="B", exchange="NSE", token="256265", product_type="DELIVERY"),
 ]
 PRICE_E4 = 1_000_000
+PLAYED = "2026-01-06 10:30:00"
 TURNOVER_E4 = 75 * PRICE_E4
 
 Open = Callable[..., Desk]
@@ -50,7 +51,8 @@ def opened(simulate: Simulate, broker: str) -> Iterator[Open]:
     desks: list[Desk] = []
 
     def open_desk(faults: object = None, **changes: object) -> Desk:
-        ticks = make_ticks([100.0, 100.0])  # 100 ₹, for ever: nobody listens, nothing is played
+        # 100 ₹ and one time, for ever: nobody listens, nothing is played.
+        ticks = make_ticks([100.0, 100.0], start=PLAYED)
         ticks["instrument"] = [0, 1]
         simulator = simulate(ticks, broker=broker, order_faults=faults)
         desks.append(Desk(broker, INSTRUMENTS, simulator.port, **changes))  # type: ignore[arg-type]
@@ -72,10 +74,19 @@ def test_a_market_order_is_accepted_and_filled_where_the_price_is(opened: Open) 
     filled = desk.until_state(order, OrderState.FILLED)
     assert (filled.filled, filled.turnover_e4) == (75, TURNOVER_E4)
     assert filled.instrument == 0
+    assert filled.ts_event_ns == make_ticks([1.0], start=PLAYED)["ts_event_ns"][0]
     accepted = desk.until_state(order, OrderState.ACCEPTED)
     assert accepted.broker_id == filled.broker_id
     assert tags(desk) == {order.order_id: 1}
     assert desk.wakes > 0
+
+
+def test_requests_are_no_lines_of_the_log(opened: Open, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    desk, order = opened(), make_order()
+    desk.gateway.send(order)
+    desk.until_state(order, OrderState.FILLED)
+    assert [record.getMessage() for record in caplog.records if record.name == "httpx"] == []
 
 
 def test_the_book_has_orders_by_tag_and_positions_by_symbol_and_product(opened: Open) -> None:

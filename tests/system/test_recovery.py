@@ -63,6 +63,19 @@ def test_another_risk_takes_over_what_is_open(tickpipe: Tickpipe, start: Start, 
     assert trades[0]["exit_reason"] == "Stop Requested"
 
 
+def test_another_risk_takes_over_behind_another_feed(tickpipe: Tickpipe, start: Start) -> None:
+    """What the ledger last noted of the position was on the ring of the feed that was killed."""
+    run = start("--set", BUYS_ONCE, *HOLD)
+    run.wait_for("risk", "position", 1)
+    held = run.beat("risk", "position")
+    run.kill_and_wait_for_another("feed")
+    run.kill_and_wait_for_another("risk")
+    run.wait_for("risk", "position", held)
+    code, output = run.stop()
+    assert code == ExitCode.OK, output
+    assert [int(float(trade["quantity"])) for trade in tickpipe.trades()] == [held]
+
+
 def test_the_strategy_sees_the_positions_of_the_risk_that_took_over(
     tickpipe: Tickpipe, start: Start
 ) -> None:

@@ -26,6 +26,7 @@ from pipeline.brokers.forms import (
     Request,
     Unreadable,
     field_of,
+    first_of,
     limit_text,
     proven_by,
     rows_of,
@@ -59,6 +60,8 @@ _PROVEN = {
     "HoldingException": 0,
     "OrderException": 0,
 }
+# When an order changed at the exchange, or came there, or came to the broker: the first it has.
+_TIMES = ("exchange_update_timestamp", "exchange_timestamp", "order_timestamp")
 _IN_DOUBT = ("timed out", "timeout", "order book", "orderbook", "try again", "try after")
 
 
@@ -155,7 +158,7 @@ class KiteOrderForms:
             filled=field_of(row, "filled_quantity"),
             average=field_of(row, "average_price"),
             text=masked(": ".join([status, *said]), self.secrets),
-            ts_event_ns=_time_ns(row.get("exchange_timestamp") or row.get("order_timestamp")),
+            ts_event_ns=_time_ns(first_of(row, _TIMES)),
         )
 
     def _position(self, row: Mapping[str, Any]) -> BrokerPosition:
@@ -192,9 +195,9 @@ def _answer(reply: Reply) -> Answer:
     )
 
 
-def _time_ns(text: object) -> int:
+def _time_ns(text: str) -> int:
     try:
-        moment = datetime.strptime(str(text), "%Y-%m-%d %H:%M:%S")
+        moment = datetime.strptime(text, "%Y-%m-%d %H:%M:%S")
     except ValueError:
         return 0
     return int(moment.replace(tzinfo=IST).timestamp()) * 1_000_000_000

@@ -25,6 +25,7 @@ from pipeline.brokers.forms import (
     Request,
     Unreadable,
     field_of,
+    first_of,
     limit_text,
     proven_by,
     rows_of,
@@ -61,7 +62,9 @@ PROVEN = frozenset(
         "AB4036",  # cautionary listing
     }
 )
-_TIMES = ("%d-%b-%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S")
+# When an order changed at the exchange, or came there, or changed at the broker: the first it has.
+_TIMES = ("exchorderupdatetime", "exchtime", "updatetime")
+_TIME_FORMS = ("%d-%b-%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S")
 
 
 class SmartApiOrderForms:
@@ -167,7 +170,7 @@ class SmartApiOrderForms:
             filled=field_of(row, "filledshares") or 0,
             average=field_of(row, "averageprice") or 0,
             text=masked(": ".join([status, *said]), self.secrets),
-            ts_event_ns=_time_ns(row.get("exchtime") or row.get("updatetime")),
+            ts_event_ns=_time_ns(first_of(row, _TIMES)),
         )
 
     def _position(self, row: Mapping[str, Any]) -> BrokerPosition:
@@ -197,10 +200,10 @@ def _answer(reply: Reply) -> Answer:
     )
 
 
-def _time_ns(text: object) -> int:
-    for form in _TIMES:
+def _time_ns(text: str) -> int:
+    for form in _TIME_FORMS:
         try:
-            moment = datetime.strptime(str(text), form)
+            moment = datetime.strptime(text, form)
         except ValueError:
             continue
         return int(moment.replace(tzinfo=IST).timestamp()) * 1_000_000_000

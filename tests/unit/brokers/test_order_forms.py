@@ -297,6 +297,19 @@ def test_a_status_is_a_state(status: str, filled: int, state: OrderState) -> Non
     assert (update.state, update.filled, update.turnover_e4) == (state, filled, filled * 2_505_000)
 
 
+def test_the_time_of_an_update_is_when_the_exchange_changed_the_order_where_it_says_so() -> None:
+    row = kite_row(
+        exchange_timestamp="2026-01-05 09:15:02", exchange_update_timestamp="2026-01-05 11:00:03"
+    )
+    (update,) = kite().read_orders(reply(200, {"status": "success", "data": [row]}))
+    assert update.ts_event_ns == (1_767_584_700 + 6_303) * 10**9
+    theirs = smartapi_row(
+        exchtime="05-Jan-2026 09:15:02", exchorderupdatetime="05-Jan-2026 11:00:03"
+    )
+    (update,) = smartapi().read_orders(reply(200, {"status": True, "data": [theirs]}))
+    assert update.ts_event_ns == (1_767_584_700 + 6_303) * 10**9
+
+
 @pytest.mark.parametrize("tag", [None, "", "byhand", "260105N0001", 7, TAG + "0" * 20, TAG + " "])
 def test_another_tag_is_not_ours(tag: object) -> None:
     row = kite_row(tag=tag)

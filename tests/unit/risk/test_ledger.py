@@ -154,8 +154,10 @@ def test_one_process_writes_it_at_a_time_and_others_read(path: Path) -> None:
 
 
 def test_who_reads_cannot_write_and_makes_no_file(path: Path) -> None:
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="no ledger"):
         Ledger.read(path)
+    with pytest.raises(UserError, match="unable to open database file"):
+        Ledger.read(path.parent)
     Ledger.open(path).close()
     with Ledger.read(path) as other:
         other.put(order())

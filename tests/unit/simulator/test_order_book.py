@@ -19,7 +19,8 @@ INSTRUMENTS = [make_instrument(symbol="A", token="1"), make_instrument(symbol="B
 class Market:
     def __init__(self, *prices_e4: int) -> None:
         self.prices_e4 = list(prices_e4)
-        self.book = OrderBook(INSTRUMENTS, self.prices_e4.__getitem__)
+        self.now_ns = 1
+        self.book = OrderBook(INSTRUMENTS, self.prices_e4.__getitem__, lambda: self.now_ns)
 
     def place(self, *, buys: bool = True, quantity: int = 75, limit_e4: int = 0, parts: int = 1,
               instrument: int = 0, tag: str = "T") -> Placed:  # fmt: skip
@@ -33,7 +34,7 @@ def test_a_market_order_fills_at_the_price_of_now() -> None:
     market = Market(100, 200)
     order = market.place(instrument=1)
     assert market.book.turn() == [order]
-    assert (order.status, order.fills) == (Status.COMPLETE, [(75, 200)])
+    assert (order.status, order.fills) == (Status.COMPLETE, [(75, 200, 1)])
     assert market.book.turn() == []
 
 
@@ -42,9 +43,10 @@ def test_a_limit_order_waits_until_the_price_is_good_enough(buys: bool, good: in
     market = Market(100 + (1 if buys else -1), 1)
     order = market.place(buys=buys, limit_e4=100)
     assert market.book.turn() == []
-    market.prices_e4[0] = good
+    market.prices_e4[0], market.now_ns = good, 2
     assert market.book.turn() == [order]
-    assert order.fills == [(75, good)]
+    assert order.fills == [(75, good, 2)]
+    assert (order.placed_ns, order.changed_ns) == (1, 2)
 
 
 def test_an_order_in_parts_fills_one_at_a_turn_and_what_is_left_can_be_cancelled() -> None:
@@ -64,7 +66,7 @@ def test_a_changed_order_fills_by_its_new_limit() -> None:
     order = market.place(limit_e4=90)
     assert market.book.modify(order.number, quantity=50, limit_e4=110)
     market.book.turn()
-    assert order.fills == [(50, 100)]
+    assert order.fills == [(50, 100, 1)]
     assert not market.book.modify(order.number, quantity=50, limit_e4=110)
 
 

@@ -149,6 +149,11 @@ def test_a_file_that_cannot_be_imported_is_shown(tmp_path: Path) -> None:
     assert f"importing {path} raised SyntaxError" in message_of(f"{path}:Fast")
 
 
+def test_a_file_that_exits_is_shown(tmp_path: Path) -> None:
+    path = written(tmp_path, "exits.py", "import sys\nsys.exit(3)\n")
+    assert f"importing {path} raised SystemExit: 3 (exits.py, line 2)" in message_of(f"{path}:Fast")
+
+
 def test_a_module_whose_own_import_fails_is_not_called_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

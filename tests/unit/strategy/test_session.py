@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -410,12 +409,20 @@ def test_failures_about_closed_positions_close_everything_at_the_next_call() -> 
     assert strategy.seen == []
 
 
-@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
-def test_an_end_of_the_process_is_not_a_failure(end: Callable[[], BaseException]) -> None:
-    session = session_of(Scripted(end()))
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
+def test_an_interrupt_is_not_a_failure() -> None:
+    session = session_of(Scripted(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
         session.on_ticks(make_ticks([1]))
     assert session.failures == 0
+
+
+def test_a_strategy_cannot_end_its_process() -> None:
+    session = session_of(Scripted(SystemExit(3)))
+    session.on_ticks(make_ticks([1]))
+    assert (session.failures, session.last_failure) == (
+        1,
+        "on_tick at tick 1 of CALL: SystemExit: 3",
+    )
 
 
 # Reading it ----------------------------------------------------------------------------------
