@@ -13,6 +13,7 @@ from rich.table import Table
 
 from pipeline.channels.control import Message
 from pipeline.channels.inspection import ReaderReport, inspect
+from pipeline.channels.line import STRATEGY
 from pipeline.channels.locks import lock_is_held
 from pipeline.channels.rundir import lock_path
 from pipeline.channels.telling import ask_risk
@@ -61,6 +62,8 @@ def status(options: argparse.Namespace) -> ExitCode:
     table = Table(box=None, show_header=False)
     for name, value in facts.items():
         table.add_row(str(name), str(value))
+    if not lock_is_held(lock_path(settings_of(options).run_directory, STRATEGY)):
+        table.add_row(STRATEGY, "not running: nobody asks for entries; risk guards what is open")
     console.print(table)
     assert isinstance(positions, Sequence)
     assert isinstance(orders, Sequence)

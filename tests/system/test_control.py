@@ -70,6 +70,15 @@ def test_a_halt_is_lifted_by_typing_the_name_of_the_run_only(run: Controlled) ->
     run.stop()
 
 
+def test_the_status_tells_of_a_strategy_that_died(run: Controlled, tickpipe: Tickpipe) -> None:
+    assert "nobody asks for entries" not in run.ask("status")[1]
+    run.kill("strategy")
+    tickpipe.wait_for(
+        lambda: "nobody asks for entries" in run.ask("status")[1], "status to tell of it"
+    )
+    assert run.stop()[0] == ExitCode.CHILD_DIED
+
+
 def test_a_hung_strategy_keeps_nobody_from_flattening(run: Controlled) -> None:
     strategy = run.beat("strategy", "pid")
     os.kill(strategy, signal.SIGSTOP)
