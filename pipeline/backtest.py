@@ -88,7 +88,7 @@ def backtest(
     strategy = StrategySession(
         load_strategy(settings.strategy), settings.instruments, settings.strategy.failures_max
     )
-    session = RiskSession(settings, rulebook)
+    session = RiskSession(settings, rulebook, replays=True)
     gateway = PaperGateway.of(settings, session.quote, lambda: session.newest_event_ns)
     with Ledger.open(ledger_path) as ledger:
         ledger.settings_used(settings_rows(settings))

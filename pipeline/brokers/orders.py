@@ -147,7 +147,8 @@ class BrokerGateway:
         with self._changed:
             withdrawn = self._outbox.withdraw(order_id)
             if not withdrawn:
-                self._outbox.put_cancel(order_id, broker_id, monotonic_ns())
+                known = broker_id or self._told.broker_id(order_id)
+                self._outbox.put_cancel(order_id, known, monotonic_ns())
             self._changed.notify_all()
         if withdrawn:
             self._hear(OrderUpdate(order_id, OrderState.CANCELLED, text="it had not been sent"))
@@ -212,7 +213,8 @@ class BrokerGateway:
             wait_ns = self._outbox.wait_ns(now_ns)
             if wait_ns == 0:
                 return self._outbox.take(now_ns)
-            self._changed.wait(None if wait_ns is None else wait_ns / 1e9)
+            if not self._stopped.is_set():
+                self._changed.wait(None if wait_ns is None else wait_ns / 1e9)
             return None
 
     def _place(self, order: Order) -> None:
@@ -251,9 +253,6 @@ class BrokerGateway:
     def _broker_id(self, order_id: str) -> str:
         """Return the broker's id of an order that may still be under way; "" = not found."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._outbox.is_answered(order_id) or self._stopped.is_set()
-            )
             if broker_id := self._told.broker_id(order_id):
                 return broker_id
         self._poll()
@@ -290,11 +289,10 @@ class BrokerGateway:
         A book that was written before an order that is known by now would lack it.
         """
         with self._changed:
-            mark = self._outbox.mark()
+            mark, asked_ns = self._outbox.mark(), monotonic_ns()
             self._changed.wait_for(
                 lambda: self._stopped.is_set() or self._outbox.answered_before(mark)
             )
-        asked_ns = monotonic_ns()
         orders = self._get(self._forms.orders(), self._forms.read_orders)
         positions = self._get(self._forms.positions(), self._forms.read_positions)
         if orders is None or positions is None:

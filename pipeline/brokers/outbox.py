@@ -37,6 +37,7 @@ class Outbox:
         self._waiting: list[Errand] = []  # a heap
         self._numbers = count()
         self._unanswered: dict[str, int] = {}  # order id -> number of its errand
+        self._then_cancelled: dict[str, int] = {}  # order id -> since when its cancel waits
         self.sent = 0
         self.waited_ns_max = 0  # the longest that the pacing kept one
 
@@ -51,7 +52,10 @@ class Outbox:
         return True
 
     def put_cancel(self, order_id: str, broker_id: str, now_ns: int) -> None:
-        """Have a cancel wait; ``broker_id`` may be empty."""
+        """Have a cancel wait; without ``broker_id`` also for the answer that brings it."""
+        if not broker_id and order_id in self._unanswered:
+            self._then_cancelled.setdefault(order_id, now_ns)
+            return
         number = next(self._numbers)
         heappush(self._waiting, Errand(_CANCEL, number, now_ns, order_id, broker_id))
 
@@ -81,10 +85,8 @@ class Outbox:
 
     def answered(self, order_id: str) -> None:
         del self._unanswered[order_id]
-
-    def is_answered(self, order_id: str) -> bool:
-        """Tell whether nothing is awaited of the order: also where it was never put."""
-        return order_id not in self._unanswered
+        if order_id in self._then_cancelled:
+            self.put_cancel(order_id, "", self._then_cancelled.pop(order_id))
 
     def mark(self) -> int:
         """Return a number that is above those of all that was put until now."""

@@ -27,11 +27,13 @@ from pipeline.risk.in_flight import Flight
 from pipeline.risk.ledger import Ledger
 from pipeline.risk.limits import Refusal
 from pipeline.risk.numbering import is_exit_id
+from pipeline.risk.order_states import Heard
 from pipeline.risk.reconciliation import Findings, Reconciliation
 from pipeline.risk.resting import overdue, overdue_without_ticks, resting_exits
 from pipeline.risk.restoring import marks_of
 from pipeline.risk.rows import EVENT, SEQ, TickRow, tick_rows
-from pipeline.risk.session import Heard, RiskSession
+from pipeline.risk.session import RiskSession
+from pipeline.risk.unwanted import unwanted
 
 _TICK_SEQ = SignalRow._fields.index("tick_seq")
 _TOLD = frozenset({OrderState.UNKNOWN, OrderState.REJECTED, OrderState.NEVER_ARRIVED})
@@ -43,6 +45,7 @@ ORDER = "order"  # an event: what is unusual about an order
 OUTSIDE = "outside"  # an event: what is in the account and not ours
 
 BATCH_MIN = 64  # ticks from which on one look at all of them is quicker than a look at each
+CANCEL_AGAIN_NS = 1_000_000_000  # after a cancel of which nothing came; it is a request like others
 MARK_INTERVAL_NS = 1_000_000_000  # how much of an extreme a crash may forget
 
 Tell = Callable[[str, str], None]  # kind and text of an event
@@ -142,20 +145,21 @@ class Desk:
         """
         self.cancel_entries()
         if now_ns is None:
-            self.session.watches.want_out(reason)
+            self.session.want_out(reason)
             self._put_marks()
-            self._cancel_exits(resting_exits(self.session.flights.live))
+            self._cancel(resting_exits(self.session.flights.live))
         self._execute(self.session.flatten(reason, now_ns=now_ns))
 
     def cancel_entries(self) -> None:
         """Ask the broker to cancel what would open more."""
-        for flight in self.session.flights.live:
-            if flight.enters:
-                self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
-        self.hear()
+        self._cancel_once(self.session.flights.entries(), self._clock())
+
+    def _cancel_once(self, flights: Sequence[Flight], now_ns: int) -> None:
+        """Ask to cancel what was not asked for; what was answered is asked for again, seldom."""
+        self._cancel([flight for flight in flights if _may_be_cancelled(flight, now_ns)])
 
     def act_without_ticks(self, now_ns: int) -> None:
-        """Cancel the limit exits that rest for too long, and close what somebody wants closed, by
+        """Cancel the limit orders that rest for too long, and close what somebody wants closed, by
         CLOCK_MONOTONIC; not in lockstep, where the ticks are the clock."""
         session = self.session
         if self._rest_ns and session.awaits_fills:
@@ -168,26 +172,26 @@ class Desk:
                 self._execute(session.exits_without_tick(position.instrument, now_ns))
 
     def _give_up(self, flights: Sequence[Flight]) -> None:
-        """Cancel limit exits that rest for too long."""
+        """Cancel limit orders that rest for too long."""
         for flight in flights:
             self._tell(ORDER, f"{flight.order.order_id} rests at its limit: it is cancelled")
-        self._cancel_exits(flights)
+        self._cancel(flights)
 
-    def _cancel_exits(self, flights: Sequence[Flight]) -> None:
-        """Ask to cancel exits; why is durable before."""
+    def _cancel(self, flights: Sequence[Flight]) -> None:
+        """Ask to cancel orders; why is durable before."""
         if not flights:
             return
         self._commit()
         for flight in flights:
             flight.cancel_ns = self.session.newest_event_ns
             flight.cancel_sent_ns = self._clock()
-            if flight.order.order_id not in self._cancelled:
+            if not flight.enters and flight.order.order_id not in self._cancelled:
                 self._cancelled.append(flight.order.order_id)
             self._gateway.cancel(flight.order.order_id, flight.standing.broker_id)
         self.hear()
 
     def _decide_again(self) -> None:
-        """Have decided again what was cancelled and has ended."""
+        """Have decided again which exits were cancelled and have ended."""
         live = {flight.order.order_id for flight in self.session.flights.live}
         ended = [order_id for order_id in self._cancelled if order_id not in live]
         self._cancelled = [order_id for order_id in self._cancelled if order_id in live]
@@ -208,6 +212,8 @@ class Desk:
                 self._ledger.refused(outcome)
             else:
                 self._execute(outcome)
+            if self.session.awaits_fills:
+                self._cancel_once(unwanted(self.session), now_ns)
 
     # Orders -----------------------------------------------------------------------------------
 
@@ -223,6 +229,7 @@ class Desk:
             self._gateway.send(order)
             self.session.flights.handed_over(order.order_id, self._clock())
         self.hear()
+        self._cancel_once(unwanted(self.session), self._clock())
 
     def _without_ledger(self, orders: Sequence[Order]) -> Sequence[Order]:
         """Return the orders that leave all the same, and give up the others."""
@@ -250,6 +257,7 @@ class Desk:
     def _on_update(self, update: OrderUpdate) -> None:
         heard = self.session.on_update(update, self._clock())
         if heard is None:
+            self._doubtful |= _is_traded_by_others(update)
             return
         self._write(heard, update.text)
         if heard.report or heard.standing.state in _TOLD:
@@ -280,6 +288,7 @@ class Desk:
     def look(self, now_ns: int) -> None:
         """Hear, ask the broker when it is due, and write what the exits remember."""
         self.hear()
+        self._cancel_once(unwanted(self.session), now_ns)
         pressing = self._doubtful or self.session.flights.unproven
         recovery = self.session.recovery
         wait_s = recovery.ask_seconds if pressing else recovery.reconcile_seconds
@@ -309,6 +318,7 @@ class Desk:
         session.numbering.avoid(findings.strangers)
         self._tell_of(findings)
         self._doubtful = findings.doubtful
+        session.flights.remains = findings.remains
         unexplained = "; ".join(findings.unexplained)
         if unexplained:
             self._obstruct(RECONCILE, unexplained)
@@ -374,6 +384,19 @@ class Desk:
 
     def __repr__(self) -> str:
         return f"<Desk held_signals={self.held_count} {self.session!r}>"
+
+
+def _may_be_cancelled(flight: Flight, now_ns: int) -> bool:
+    asked_ns = flight.cancel_sent_ns
+    if asked_ns is None:
+        return True
+    answered = flight.standing.state not in (OrderState.PENDING_NEW, OrderState.SENT)
+    return answered and now_ns - asked_ns >= CANCEL_AGAIN_NS
+
+
+def _is_traded_by_others(update: OrderUpdate) -> bool:
+    """Tell whether somebody else traded one of our instruments: the book may differ now."""
+    return not update.order_id and update.instrument is not None and update.filled > 0
 
 
 def _never_arrived(order_id: str, books: int) -> OrderUpdate:

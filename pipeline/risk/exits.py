@@ -154,6 +154,10 @@ class ExitWatch:
             low, high = ANY_E4, -ANY_E4
         self.quiet_low_e4, self.quiet_high_e4 = (low, high) if self.sign > 0 else (-high, -low)
 
+    def has_target(self, reason: str) -> bool:
+        """Tell whether ``reason`` is that of a target; a person may write one that is not there."""
+        return 0 < target_number(reason) <= len(self.rules.targets)
+
     def target_level(self, reason: str) -> int:
         """Return the level of the target "Take Profit n"."""
         target = self.rules.targets[target_number(reason) - 1]

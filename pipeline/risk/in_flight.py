@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -22,7 +22,8 @@ class Flight:
     standing: Standing
     sent_ns: int = 0  # CLOCK_MONOTONIC
     cancel_ns: int = 0  # exchange time at which risk last asked to cancel it; 0 = never
-    cancel_sent_ns: int = 0  # the same by CLOCK_MONOTONIC
+    cancel_sent_ns: int | None = None  # the same by CLOCK_MONOTONIC; None = never
+    revived: bool = False  # more may be filled after all: nobody counts on it any more
     absent: int = 0  # books in a row that did not have it
 
     @property
@@ -47,6 +48,7 @@ class InFlight:
     def __init__(self) -> None:
         self._flights: dict[str, Flight] = {}
         self._live: dict[str, Flight] = {}
+        self.remains: Mapping[int, int] = {}  # of our shares, where the account has less than all
 
     def add(self, order: Order, delays: Delays = NO_DELAYS) -> None:
         flight = Flight(order, delays, Standing(order.quantity))
@@ -73,6 +75,7 @@ class InFlight:
 
     def put(self, flight: Flight, standing: Standing) -> None:
         """Have ``flight`` stand there."""
+        flight.revived |= flight.standing.state not in LIVE
         flight.standing = standing
         if standing.state in LIVE:
             self._live[flight.order.order_id] = flight
@@ -100,12 +103,14 @@ class InFlight:
         return not self._live
 
     def closable(self, position: Position) -> int:
-        """Return the shares of ``position`` that no order is closing yet."""
+        """Return the shares of ``position`` that the account has and no order is closing yet."""
+        held, at = position.open, position.instrument
+        if self.remains and at in self.remains:
+            held = min(held, self.remains[at])
         if not self._live:
-            return position.open
-        exits = self._of(position.instrument)
-        leaving = sum(f.left for f in exits if f.order.side is not position.side)
-        return position.open - leaving
+            return held
+        leaving = sum(f.left for f in self._of(at) if f.order.side is not position.side)
+        return max(0, held - leaving)  # one that came to life again may leave too
 
     def entries(self) -> Sequence[Flight]:
         """Return the orders by which shares are on their way in."""

@@ -68,7 +68,8 @@ class Facts(NamedTuple):
     price_e4: int  # last price of the instrument; 0 = no tick yet
     price_ns: int  # when the feed had it (CLOCK_MONOTONIC)
     last_signal: int  # seq of the last signal handled
-    held: int  # shares of the instrument held or on their way in
+    entering: int  # shares of the instrument on their way in
+    held: int  # shares of it held, or on their way in
     closable: int  # shares held and not on their way out
     mandate: Mandate
     breach: Breach | None  # the loss limit that is reached
@@ -168,7 +169,8 @@ class Limits:
         return f"instrument={signal.instrument} instruments={len(self._instruments)}"
 
     def _nothing_to_close(self, signal: SignalRow, facts: Facts) -> str:
-        return "" if facts.closable else f"instrument={signal.instrument} held={facts.held}"
+        closes = facts.closable or facts.entering
+        return "" if closes else f"instrument={signal.instrument} held={facts.held}"
 
     def _not_shortable(self, signal: SignalRow, facts: Facts) -> str:
         row = self._instruments[signal.instrument]

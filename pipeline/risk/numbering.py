@@ -57,6 +57,10 @@ class Numbering:
             number += 1
         return order_id
 
+    def has_exits(self, instrument: int) -> bool:
+        """Tell whether the newest position of ``instrument`` had an exit order."""
+        return self._exits[instrument] > 0
+
     def avoid(self, order_ids: Iterable[str]) -> None:
         """Never give these ids, nor the positions that they name."""
         for order_id in order_ids:

@@ -13,10 +13,12 @@ the order is never sent again. NEVER_ARRIVED is what ``has_not_arrived`` finds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from pipeline.brokers.contract import Fill, Order, OrderState, OrderUpdate, Side
+from pipeline.results.trades import Trade
 
 LIVE = frozenset(
     {
@@ -94,6 +96,16 @@ class News(NamedTuple):
     standing: Standing
     quantity: int = 0  # shares filled beyond those known
     turnover_e4: int = 0  # of these
+    report: str = ""  # what a person must know; "" = nothing unusual
+
+
+class Heard(NamedTuple):
+    """What an update of an order changed."""
+
+    order: Order
+    standing: Standing
+    fills: Sequence[Fill] = ()
+    trades: Sequence[Trade | None] = ()  # of each fill; None where it entered
     report: str = ""  # what a person must know; "" = nothing unusual
 
 

@@ -98,7 +98,7 @@ class _Shell:
         self._line = line
         self._last_tick_ns = 0
         rulebook = rulebook_for(settings)
-        self._session = RiskSession(settings, rulebook)
+        self._session = RiskSession(settings, rulebook, replays=line.lockstep)
         self.rehearsal = Rehearsal(
             settings,
             rulebook,

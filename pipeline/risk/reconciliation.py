@@ -10,13 +10,14 @@
                                                  no order of ours is under way in the instrument
 
 Fills that were missed need no rule: a book's orders are updates like any other, and are heard
-before the book is judged. Who closes our shares by hand in the broker's terminal makes a
-difference in shares: entries are halted, exits go on, and a person decides.
+before the book is judged. Who closes our shares by hand in the broker's terminal, or the broker
+itself, makes a difference in shares: entries are halted, exits go on for what the account still
+has and no more (what nobody holds would be sold short), and a person decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.brokers.contract import BrokerBook, OrderUpdate
@@ -41,6 +42,10 @@ class Findings:
     notes: tuple[str, ...] = ()  # explained; a person should know
     unexplained: tuple[str, ...] = ()  # while there are any, there are no entries
     doubtful: bool = False  # ask again soon
+    remains: Mapping[int, int] = field(
+        default_factory=dict
+    )  # instrument -> shares that the account
+    # has, where that is less than ours
 
 
 @dataclass(slots=True)
@@ -53,6 +58,7 @@ class Reconciliation:
     _outside: dict[Place, int] = field(default_factory=dict)
     _noted: dict[str, int] = field(default_factory=dict)  # outside order -> shares filled
     _differing: dict[Place, tuple[int, int]] = field(default_factory=dict)  # shares, books
+    _remains: dict[int, int] = field(default_factory=dict)  # in the book before
 
     def restore(self, found: Iterable[Outside]) -> None:
         """Take over what was found outside before a restart."""
@@ -83,6 +89,7 @@ class Reconciliation:
                 *differing,
             ),
             doubtful=doubtful,
+            remains=self._remaining(book, flights, held),
         )
 
     def accept(self, book: BrokerBook, held: Sequence[int]) -> Sequence[Outside]:
@@ -156,6 +163,19 @@ class Reconciliation:
                 text = f"the broker holds {there} {place[0]} ({place[1]}), the ledger {ours}"
                 told.append(text + (f", {before} are not ours" if before else ""))
         return told, doubtful
+
+    def _remaining(
+        self, book: BrokerBook, flights: InFlight, held: Sequence[int]
+    ) -> dict[int, int]:
+        """Return what the account has of ours where it is less in two books in a row, accepted or
+        not."""
+        before, under_way = self._remains, {f.order.instrument for f in flights.live}
+        self._remains = {}
+        for instrument, (_, there, ours) in enumerate(self._places(book, held)):
+            has = max(0, there if ours > 0 else -there)
+            if has < abs(ours) and instrument not in under_way:
+                self._remains[instrument] = has
+        return {at: has for at, has in self._remains.items() if at in before and before[at] == has}
 
     def _places(self, book: BrokerBook, held: Sequence[int]) -> Iterator[tuple[Place, int, int]]:
         """Give symbol and product, the broker's shares and ours of every instrument."""

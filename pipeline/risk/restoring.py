@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.brokers.contract import Fill, Order
+from pipeline.errors import UserError, explain
 from pipeline.risk.history import START, Change, Event, LossMark, Mark, Outside, Record, Sent
 from pipeline.risk.in_flight import Flight
 from pipeline.risk.mandate import STATE, Mandate
@@ -39,6 +40,7 @@ def restore(session: RiskSession, history: Iterable[Record], now_ns: int = 0) ->
     Of the last orders nobody knows whether they left; ``now_ns`` (CLOCK_MONOTONIC) counts as the
     time at which they were sent. Until its next tick an instrument stands at the price of its
     last order, that of an open position at the price of its last mark, which has its extremes too.
+    Raises UserError where what is held, or on its way, is of other instruments than the session's.
     """
     restored = Restored()
     for record in history:
@@ -46,7 +48,25 @@ def restore(session: RiskSession, history: Iterable[Record], now_ns: int = 0) ->
         _note(restored, record)
     for flight in session.flights.live:
         flight.sent_ns = now_ns
+        _refuse_another_symbol(session, flight.order)
+    for position in session.book.open_positions():
+        _refuse_another_symbol(session, _flight(session, position.entry_order_id).order)
     return restored
+
+
+def _refuse_another_symbol(session: RiskSession, order: Order) -> None:
+    """Raise UserError where the settings have another instrument at the place of the order's."""
+    place, instruments = order.instrument, session.instruments
+    symbol = instruments[place].symbol if place < len(instruments) else "none"
+    if symbol != order.symbol:
+        raise UserError(
+            explain(
+                f"instrument {place} of order {order.order_id} was {order.symbol}, and is {symbol}",
+                rule="a run that goes on with what it holds has the instruments that it had",
+                cure="put them back into [[instruments]], in their order, or close by hand what is "
+                "held and take another run.name",
+            )
+        )
 
 
 def _note(restored: Restored, record: Record) -> None:
@@ -96,11 +116,15 @@ def catch_up(session: RiskSession, ticks: NDArray[np.void], restored: Restored) 
 
 
 def _order(session: RiskSession, order: Order) -> None:
+    if order.instrument >= len(session.instruments):
+        _refuse_another_symbol(session, order)
     session.take_price(tick_of(order))
     session.numbering.count(order, is_exit=is_exit_id(order.order_id))
     session.flights.add(order, Delays.noted(order))
     watch = session.watch(order.instrument)
-    if watch is not None and is_exit_id(order.order_id):
+    if not is_exit_id(order.order_id):
+        session.watches.wanted[order.instrument] = ""
+    elif watch is not None:
         watch.ordered(order.reason)
 
 
@@ -131,7 +155,7 @@ def _mark(session: RiskSession, mark: Mark) -> None:
     watch.targets_reached = max(watch.targets_reached, mark.targets_reached)
     watch.take(mark.low_e4)
     watch.take(mark.high_e4)
-    watch.want(mark.wanted)
+    session.watches.want_out(mark.instrument, mark.wanted)
     session.know_price(mark.instrument, mark.last_e4)
 
 

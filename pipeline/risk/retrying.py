@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pipeline.brokers.contract import OrderState
 from pipeline.risk.exits import Exit, ExitWatch
 from pipeline.risk.in_flight import Flight
-from pipeline.risk.reasons import target_number
 
 REFUSED = frozenset(
     {
@@ -28,7 +27,7 @@ PAUSES_MAX = 30  # the longest pause, in first pauses
 
 @dataclass(slots=True)
 class Retries:
-    """The pauses of a run; times are CLOCK_MONOTONIC."""
+    """The pauses of a run; times are CLOCK_MONOTONIC, in a replay those of the ticks."""
 
     first_ns: int
     _until_ns: dict[int, int] = field(default_factory=dict)  # by instrument
@@ -66,7 +65,7 @@ class Retries:
 def unsold(watch: ExitWatch, flight: Flight, before: OrderState, lot_size: int) -> None:
     """Have ``watch`` keep what an order of a target ended without; its state was ``before``."""
     order, standing = flight.order, flight.standing
-    if flight.enters or not target_number(order.reason):
+    if flight.enters or not watch.has_target(order.reason):
         return
     ended = standing.state in REFUSED
     if ended and before not in REFUSED:

@@ -23,8 +23,8 @@ from pipeline.risk.in_flight import Flight, InFlight
 from pipeline.risk.limits import Facts, Limits, Refusal, Size, side_of
 from pipeline.risk.losses import Breach, CoolDown
 from pipeline.risk.mandate import STATE, Mandate, TradingState
-from pipeline.risk.numbering import Numbering
-from pipeline.risk.order_states import News, Standing, fill_of, hear
+from pipeline.risk.numbering import Numbering, is_exit_id
+from pipeline.risk.order_states import Heard, News, fill_of, hear
 from pipeline.risk.positions import NO_DELAYS, Book, Delays, Position, split
 from pipeline.risk.reasons import STRATEGY_SIGNAL, Reason, kind_of
 from pipeline.risk.resting import rest_ns_of
@@ -36,16 +36,6 @@ from pipeline.risk.watches import Watches
 from pipeline.settings import Settings
 
 NO_ORDERS: tuple[Order, ...] = ()
-
-
-class Heard(NamedTuple):
-    """What an update of an order changed."""
-
-    order: Order
-    standing: Standing
-    fills: Sequence[Fill] = ()
-    trades: Sequence[Trade | None] = ()  # of each fill; None where it entered
-    report: str = ""  # what a person must know; "" = nothing unusual
 
 
 class RiskStatistics(NamedTuple):
@@ -63,10 +53,13 @@ class RiskStatistics(NamedTuple):
 class RiskSession:
     """The positions of one run and every decision about them."""
 
-    def __init__(self, settings: Settings, rulebook: Rulebook = NO_RULES) -> None:
+    def __init__(
+        self, settings: Settings, rulebook: Rulebook = NO_RULES, *, replays: bool = False
+    ) -> None:
         """Take the settings, and the rulebook where they use the calendar or dated charges.
 
-        Raises SettingsError where the rulebook has no rates for an instrument.
+        With ``replays`` the ticks are the clock, also of pauses after a refusal. Raises
+        SettingsError where the rulebook has no rates for an instrument.
         """
         count = len(settings.instruments)
         self.book = Book(
@@ -84,6 +77,7 @@ class RiskSession:
         self._limits = Limits(settings, rulebook)
         self._in_flight = InFlight()
         self.rest_ns = rest_ns_of(settings.risk)
+        self._replays = replays
         self._retries = Retries(int(settings.risk.exit_retry_seconds * 1e9))
         self.numbering = Numbering(count)
         self._drafting = Drafting(settings, rulebook, self.numbering)
@@ -151,7 +145,7 @@ class RiskSession:
             fills = self._fills_of(order, news, update.ts_event_ns)
             heard = heard._replace(fills=fills, trades=[self.on_fill(order, f) for f in fills])
         self._in_flight.put(flight, news.standing)
-        self._retries.hear(flight, before, max(now_ns, self._newest[RECEIVED]))
+        self._retries.hear(flight, before, self._clock_ns(now_ns))
         self.owe(flight, before)
         return heard
 
@@ -180,6 +174,8 @@ class RiskSession:
             self.watches.unsettle(self._equity_e4(), fill.ts_event_ns)
         delays = self._in_flight.land(fill)
         if not self.book.is_exit(order):
+            if is_exit_id(order.order_id):  # it closed more than was held
+                self.watches.want_out(order.instrument, Reason.RISK_MANAGEMENT)
             self.watches.entered(self.book.enter(order, fill, delays), fill.ts_event_ns)
             self._due_ns = self.watches.due_ns
             return None
@@ -194,13 +190,20 @@ class RiskSession:
             self._cool_down.closed(order.reason, fill.ts_event_ns)
         return trade
 
+    def want_out(self, reason: str) -> None:
+        """Have everything closed at any price until it is, what is on its way in among it."""
+        for instrument in range(len(self.instruments)):
+            self.watches.want_out(instrument, reason)
+
     def flatten(
         self, reason: str, cause: Cause = NO_CAUSE, now_ns: int | None = None
     ) -> list[Order]:
         """Return orders that close everything; with ``now_ns`` as patient as retrying.py."""
         orders: list[Order] = []
         for position in self.book.open_positions():
-            if now_ns is None or not self._retries.waits(position.instrument, now_ns):
+            if now_ns is None or not self._retries.waits(
+                position.instrument, self._clock_ns(now_ns)
+            ):
                 shares = self._in_flight.closable(position)
                 orders += self._exit(position, shares, reason, cause)
         return orders
@@ -288,7 +291,7 @@ class RiskSession:
         position = self.book.position(instrument)
         assert position is not None, "a watch belongs to an open position"
         lot_size = self._lot_sizes[instrument]
-        waits = self._retries.waits(instrument, row[RECEIVED])
+        waits = self._retries.waits(instrument, row[EVENT if self._replays else RECEIVED])
         closable = 0 if waits else self._in_flight.closable(position)
         shown_e4 = watch.stop_e4
         price_e4 = self._last[instrument][PRICE]
@@ -308,11 +311,11 @@ class RiskSession:
         last = self._last[signal.instrument] if known else NO_TICK
         event_ns = max(signal.ts_event_ns, self._newest[EVENT])
         breach = self._breach(event_ns)  # before the mandate is read: a breach halts
-        held, cash = position.open if position else 0, self.book.free_cash
+        entering, cash = 0, self.book.free_cash
         instruments = {position.instrument for position in self.book.open_positions()}
         for flight in self._in_flight.entries():
             instruments.add(flight.order.instrument)
-            held += flight.left if flight.order.instrument == signal.instrument else 0
+            entering += flight.left if flight.order.instrument == signal.instrument else 0
             cash -= flight.reserved
         return Facts(  # in the order of its fields: by name it takes three times as long
             now_ns,
@@ -320,7 +323,8 @@ class RiskSession:
             last[PRICE],
             last[RECEIVED],
             self._as_of_signal,
-            held,
+            entering,
+            entering + (position.open if position else 0),
             self._in_flight.closable(position) if position else 0,
             self._mandate_now(),
             breach,
@@ -332,18 +336,15 @@ class RiskSession:
         )
 
     def _close(self, signal: SignalRow, now_ns: int) -> Sequence[Order]:
-        position = self.book.position(signal.instrument)
-        assert position is not None, "NOTHING_TO_CLOSE was checked"
-        text = signal.text
+        position, text = self.book.position(signal.instrument), signal.text
         reason = text if text == Reason.STRATEGY_FAILED else STRATEGY_SIGNAL + text
-        watch = self._watch_of[signal.instrument]
-        assert watch is not None, "an open position has a watch"
-        watch.want(reason)
-        if self._retries.waits(signal.instrument, now_ns):
-            return NO_ORDERS  # the first tick after the pause closes
+        self.watches.want_out(signal.instrument, reason)
+        if position is None or self._retries.waits(signal.instrument, self._clock_ns(now_ns)):
+            return NO_ORDERS  # what comes in is closed then, or with the first tick after the pause
         return self._exit(position, self._in_flight.closable(position), reason, Cause.of(signal))
 
     def _enter(self, signal: SignalRow, size: Size, now_ns: int) -> Sequence[Order]:
+        self.watches.wanted[signal.instrument] = ""
         number, shares = self.numbering.next_position(), size.lots * size.lot_size
         decision = Decision.entering(number, signal, side_of(signal), shares)
         return self._send(decision, Delays.of(signal, now_ns))
@@ -359,6 +360,11 @@ class RiskSession:
         for order in orders:
             self._in_flight.add(order, delays)
         return orders
+
+    def _clock_ns(self, now_ns: int) -> int:
+        """Return the time by which pauses end."""
+        newest = self._newest
+        return newest[EVENT] if self._replays else max(now_ns, newest[RECEIVED])
 
     def _equity_e4(self) -> int:
         held = self.book.open_positions()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.brokers.contract import Order
 from pipeline.risk.exits import NEVER_NS, ExitRules, ExitWatch
 from pipeline.risk.hours import hours_of
 from pipeline.risk.losses import Breach, Losses
@@ -31,6 +32,7 @@ class Watches:
         self.looks_at_losses = self.losses.watched
         self.of: list[ExitWatch | None] = [None] * len(settings.instruments)
         self.due_ns: int | None = None  # exchange time from which a rule of time fires somewhere
+        self.wanted = [""] * len(settings.instruments)  # why somebody wants out; "" = nobody does
 
     def entered(self, position: Position, ts_event_ns: int) -> None:
         """Take an entry fill: watch ``position``, or measure from its new entry price."""
@@ -43,6 +45,8 @@ class Watches:
         flat_ns = self._hours[instrument].flat_ns(ts_event_ns)
         watch = ExitWatch(self._rules, entry_e4, lots, flat_ns, position.sign, position.entry_ns)
         self.of[instrument] = watch
+        if self.wanted[instrument]:
+            watch.want(self.wanted[instrument])
         if self.looks_at_losses:
             watch.unsettle()
         self._find_due()
@@ -65,11 +69,17 @@ class Watches:
             loud |= outside & (instruments == position.instrument)
         return int(loud.argmax()) if loud.any() else len(ticks)
 
-    def want_out(self, reason: str) -> None:
-        """Have everything closed that is open now, at any price, until it is."""
-        for watch in self.of:
-            if watch is not None:
-                watch.want(reason)
+    def want_out(self, instrument: int, reason: str) -> None:
+        """Have what is open there closed at any price until it is, and what comes in until the
+        next entry is decided."""
+        self.wanted[instrument] = reason
+        watch = self.of[instrument]
+        if watch is not None:
+            watch.want(reason)
+
+    def past(self, order: Order, ts_event_ns: int) -> bool:
+        """Tell whether what ``order`` enters would have to be flat by this exchange time."""
+        return ts_event_ns >= self._hours[order.instrument].flat_ns(order.ts_event_ns)
 
     def due(self, now_ns: int) -> Sequence[tuple[int, ExitWatch]]:
         """Return the watches, with their instruments, in which a rule of time fires."""

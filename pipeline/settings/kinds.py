@@ -75,6 +75,8 @@ Parameter = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 Exchange = Literal["NSE", "NFO", "BSE", "BFO", "MCX", "CDS"]
 Kind = Literal["unstated", "share", "share_with_derivatives", "future", "option"]
 SHARES: tuple[Exchange, ...] = ("NSE", "BSE")  # the segments that trade shares
+# At Kite a quantity of 1 is one lot there, and a dump says lot_size 1.
+COUNTED_IN_LOTS: tuple[Exchange, ...] = ("MCX", "CDS")
 
 
 class Section(BaseModel):

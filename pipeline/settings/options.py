@@ -18,6 +18,7 @@ from pipeline.records import INSTRUMENTS_MAX, WhenLapped
 from pipeline.settings.feed import FeedSettings
 from pipeline.settings.gateway import OrdersSettings
 from pipeline.settings.kinds import (
+    COUNTED_IN_LOTS,
     SHARES,
     Exchange,
     Kind,
@@ -325,6 +326,20 @@ class Settings(Section):
             )
         if orders.live and (feed.broker == "recorded" or feed.is_loopback):
             raise ValueError("live = true needs live ticks: no recording and no simulator")
+        return orders
+
+    @field_validator("orders")
+    @classmethod
+    def _real_orders_are_counted_in_shares(
+        cls, orders: OrdersSettings, info: ValidationInfo
+    ) -> OrdersSettings:
+        instruments = info.data["instruments"] if "instruments" in info.data else ()
+        in_lots = sorted({i.exchange for i in instruments} & {*COUNTED_IN_LOTS})
+        if orders.live and in_lots:
+            raise ValueError(
+                f"brokers count the orders of {', '.join(in_lots)} in lots: one of its units would "
+                "be one lot, so there are no real orders there"
+            )
         return orders
 
     @field_validator("strategy")

@@ -110,9 +110,9 @@ class RiskSettings(Section):
         default=1.0,
         ge=0,
     )
-    limit_exit_seconds_max: Number = option(
-        'With `risk.order_type` = "limit": cancel an exit that is not filled after this, and '
-        "decide it again at the then price",
+    limit_order_seconds_max: Number = option(
+        'With `risk.order_type` = "limit": cancel an order that is not filled after this; an exit '
+        "is then decided again at the price of then",
         unit="s",
         default=5.0,
         gt=0,

@@ -52,7 +52,7 @@ RETRY = "risk.exit_retry_seconds=0"  # a pause is not remembered over a restart
 LIMITS = (
     "risk.order_type=limit",
     "risk.collar_points=1",
-    "risk.limit_exit_seconds_max=0.005",
+    "risk.limit_order_seconds_max=0.005",
 )
 
 MakeGateway = Callable[[RiskSession], OrderGateway]

@@ -259,6 +259,39 @@ def test_a_cancel_of_what_has_not_left_takes_it_back(opened: Open) -> None:
     assert tags(desk) == {entries[0].order_id: 1}
 
 
+def test_cancels_of_orders_without_an_answer_hold_up_no_exit(opened: Open) -> None:
+    desk = opened(
+        {1: "timeout", 2: "timeout"},
+        answer_timeout_seconds=60.0,
+        poll_seconds=3_600.0,
+    )
+    entries = [make_order(number, limit_e4=PRICE_E4 - 500) for number in (1, 2)]
+    leave = make_order(9, order_id="260105N0009X1", side=Side.SELL)
+    for order in entries:
+        desk.gateway.send(order)
+    desk.until(lambda: len(tags(desk)) == 2, "the orders to arrive")
+    for order in entries * 2:
+        desk.gateway.cancel(order.order_id, "")
+    desk.gateway.send(leave)
+    desk.until_state(leave, OrderState.FILLED)
+
+
+def test_a_book_counts_as_asked_for_before_the_orders_that_it_may_lack(opened: Open) -> None:
+    desk = opened(
+        {1: "timeout"}, answer_timeout_seconds=0.5, orders_per_second_max=2, reserved_for_exits=1
+    )
+    desk.until(lambda: bool(desk.books), "the book of the connect")
+    first, late = make_order(1), make_order(2)  # one entry a second
+    desk.gateway.send(first)
+    desk.gateway.ask()
+    desk.gateway.send(late)
+    sent_ns, seen = time.monotonic_ns(), len(desk.books)
+    desk.until_state(late, OrderState.FILLED)
+    for book in desk.books[seen:]:
+        has_it = late.order_id in {update.order_id for update in book.orders}
+        assert has_it or book.asked_ns < sent_ns
+
+
 def test_closing_ends_in_bounded_time_with_an_answer_under_way(opened: Open) -> None:
     desk = opened({1: "timeout"}, answer_timeout_seconds=600.0)
     desk.gateway.send(make_order())

@@ -81,6 +81,16 @@ def test_real_orders_need_live_ticks(sections: dict[str, Any]) -> None:
         settings_with(REAL, **sections)
 
 
+@pytest.mark.parametrize("exchange", ["MCX", "CDS"])
+def test_there_are_no_real_orders_where_brokers_count_lots(exchange: str) -> None:
+    table = tomllib.loads((ROOT / "configs" / "paper.toml").read_text(encoding="utf-8"))
+    (first, *_) = table["instruments"]
+    other = [{**first, "exchange": exchange, "kind": "future"}]
+    with pytest.raises(SettingsError, match=f"count the orders of {exchange} in lots"):
+        settings_with(REAL, instruments=other)  # type: ignore[arg-type]
+    assert settings_with({}, instruments=other).orders.gateway == "paper"  # type: ignore[arg-type]
+
+
 def test_lockstep_has_paper_orders_only() -> None:
     with pytest.raises(SettingsError, match="kite needs lockstep = false"):
         settings_with({"gateway": "kite", **HERE}, channels={"lockstep": True})

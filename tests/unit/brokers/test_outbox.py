@@ -53,8 +53,10 @@ def test_what_waits_is_withdrawn_once_and_what_left_is_not() -> None:
     left, waits, other = put(box, 1), put(box, 2), put(box, 3)
     assert box.take(NOW_NS).order_id == left
     assert [box.withdraw(left), box.withdraw(waits), box.withdraw(waits)] == [False, True, False]
-    assert (box.is_answered(left), box.is_answered(waits)) == (False, True)
     assert leave(box) == [other]
+    box.answered(left)
+    box.answered(other)
+    assert box.answered_before(box.mark()), "nobody waits for what was withdrawn"
 
 
 def test_a_cancel_that_waits_is_not_taken_for_its_order() -> None:
@@ -64,13 +66,29 @@ def test_a_cancel_that_waits_is_not_taken_for_its_order() -> None:
     assert leave(box) == ["E1"]
 
 
+def test_a_cancel_without_the_brokers_id_waits_for_the_answer_that_brings_it() -> None:
+    box = outbox()
+    order_id = put(box, 1)
+    assert leave(box) == [order_id]
+    for later_ns in (1, 2):
+        box.put_cancel(order_id, "", NOW_NS + later_ns)
+    assert leave(box) == []
+    box.put_cancel(order_id, "77", NOW_NS)
+    assert leave(box) == [order_id], "with the id it leaves at once"
+    box.answered(order_id)
+    assert leave(box) == [order_id]
+    assert leave(box) == []
+    assert box.waited_ns_max == 0
+
+
 def test_an_order_too_many_is_not_taken_and_nobody_waits_for_its_answer() -> None:
     box = outbox()
-    for number in range(WAITING_MAX):
-        put(box, number + 1)
+    taken = [put(box, number + 1) for number in range(WAITING_MAX)]
     one_more = order(order_id="X1")
     assert not box.put(one_more, is_exit=True, now_ns=NOW_NS)
-    assert box.is_answered(one_more.order_id)
+    for order_id in taken:
+        box.answered(order_id)
+    assert box.answered_before(box.mark())
     assert box.drop() == WAITING_MAX
     assert box.wait_ns(NOW_NS) is None
 

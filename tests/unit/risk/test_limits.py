@@ -22,6 +22,7 @@ FACTS = Facts(
     price_e4=e4_of(200),
     price_ns=0,
     last_signal=0,
+    entering=0,
     held=0,
     closable=0,
     mandate=Mandate(),

@@ -188,7 +188,50 @@ def test_shares_that_differ_in_two_books_in_a_row_halt_entries_and_are_named() -
         "reconcile: the broker holds 75 NIFTY-OPTION (INTRADAY), the ledger 975"
     )
     desk.desk.on_tick(tick(2, 80), 0)
-    assert desk.gateway.orders[-1].reason == "Stop Loss", "exits go on"
+    exit = desk.gateway.orders[-1]
+    assert (exit.reason, exit.quantity) == ("Stop Loss", LOT), "for what the account has"
+
+
+def test_what_was_closed_by_hand_is_not_sold_once_more_by_a_rule_a_person_or_the_end() -> None:
+    desk, update = open_position()
+    for _ in range(2):
+        hear(desk, book(update))
+    desk.desk.accept_differences()
+    hear(desk, book(update))
+    desk.desk.on_tick(tick(2, 80), 0)
+    desk.desk.on_signal(signal(2, Action.CLOSE), 0)
+    desk.desk.flatten("kill_switch")
+    assert len(desk.gateway.orders) == 1
+    hear(desk, book(update, held=SHARES))
+    desk.desk.on_tick(tick(3, 80), 0)
+    assert desk.gateway.orders[-1].quantity == SHARES, "when a book has them again, exits go on"
+
+
+def test_one_book_that_lacks_our_shares_keeps_no_exit_from_leaving() -> None:
+    desk, update = open_position()
+    hear(desk, book(update))
+    desk.desk.on_tick(tick(2, 80), 0)
+    assert desk.gateway.orders[-1].quantity == SHARES
+
+
+def test_shares_that_are_outside_do_not_hide_that_ours_are_there() -> None:
+    desk = trading(started=False)
+    hear(desk, book(held=4 * LOT))
+    update = filled(buy(desk))
+    hear(desk, update)
+    for _ in range(3):
+        hear(desk, book(update, held=SHARES))  # somebody sold the four lots
+    desk.desk.on_tick(tick(2, 80), 0)
+    assert desk.gateway.orders[-1].quantity == SHARES
+
+
+def test_a_fill_of_somebody_else_in_our_instrument_asks_for_the_book_soon() -> None:
+    desk, _ = open_position()
+    asks = desk.gateway.asks
+    by_hand = filled("", LOT)._replace(broker_id="B9", instrument=0)
+    hear(desk, by_hand)
+    desk.desk.look(2 * SECOND)
+    assert desk.gateway.asks == asks + 1
 
 
 def test_a_halt_ends_when_a_book_agrees() -> None:

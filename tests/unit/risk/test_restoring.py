@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from pipeline.brokers.contract import Order
+from pipeline.brokers.contract import Order, OrderState, OrderUpdate
+from pipeline.errors import UserError
 from pipeline.risk.history import START, Event, Mark, Record
 from pipeline.risk.restoring import Restored, catch_up, restore
 from pipeline.risk.session import RiskSession
-from tests.money import LOT, Trading, e4_of, guide, signal, tick, tick_array
+from tests.money import (
+    LOT,
+    Trading,
+    e4_of,
+    guide,
+    instrument_of,
+    signal,
+    tick,
+    tick_array,
+    two_instruments,
+)
 
 
 def take_over(
@@ -113,3 +125,47 @@ def test_ids_go_on_where_they_were() -> None:
     assert isinstance(outcome, list)
     assert isinstance(outcome[0], Order)
     assert outcome[0].order_id == "251001N0002E0"
+
+
+def test_what_is_held_in_other_instruments_than_those_of_the_settings_is_refused() -> None:
+    settings = two_instruments()
+    died = Trading(settings)
+    died.buy(1, 51, instrument=1)
+    turned = settings.model_copy(update={"instruments": settings.instruments[::-1]})
+    for changed, found in ((turned, "NIFTY-OPTION"), (guide(), "none")):
+        what = f"instrument 1 of order 251001N0001E0 was OTHER-OPTION, and is {found}"
+        with pytest.raises(UserError, match=what):
+            restore(RiskSession(changed), died.ledger.history())
+    restore(RiskSession(settings), died.ledger.history())
+
+
+def test_an_entry_that_is_on_its_way_in_another_instrument_is_refused() -> None:
+    died = Trading(guide(), silent=True)
+    died.buy(1, 100)
+    with pytest.raises(UserError, match="was NIFTY-OPTION, and is NEXT-WEEK"):
+        restore(RiskSession(instrument_of(guide(), symbol="NEXT-WEEK")), died.ledger.history())
+
+
+def test_a_run_that_is_flat_may_go_on_with_another_instrument() -> None:
+    died = Trading(guide())
+    died.buy(1, 100)
+    died.tick(2, 84)
+    session = RiskSession(instrument_of(guide(), symbol="NEXT-WEEK"))
+    restore(session, died.ledger.history())
+    assert session.book.cash == died.session.book.cash
+
+
+def test_the_order_of_a_target_that_the_settings_have_no_more_is_restored() -> None:
+    died = Trading(guide())
+    died.buy(1, 100)
+    died.gateway.fall_silent()
+    died.tick(2, 130)
+    for number in (1, 2, 3, 4):
+        order_id = f"251001N0001X{number}"
+        died.gateway.tell(OrderUpdate(order_id=order_id, state=OrderState.REJECTED))
+    died.desk.hear()
+    fewer = RiskSession(guide("risk.tp_points=[5.0]", "risk.tp_percents=[0.4]"))
+    restore(fewer, died.ledger.history())
+    watch = fewer.watch(0)
+    assert watch is not None
+    assert list(watch.unsold) == ["251001N0001X1"]

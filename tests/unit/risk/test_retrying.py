@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.brokers.contract import Order, OrderState, OrderUpdate
 from pipeline.records import Action
+from pipeline.risk.desk import Desk
 from pipeline.risk.limits import Refusal
 from pipeline.risk.restoring import restore
 from pipeline.risk.retrying import PAUSES_MAX, REFUSED, Retries
@@ -221,3 +222,30 @@ def test_what_a_person_flattened_and_the_broker_refused_is_closed_without_ticks(
     trading.desk.act_without_ticks(2 * SECOND)
     trading.desk.act_without_ticks(3 * SECOND)
     assert sold(trading.gateway.orders[1:]) == [("kill_switch", first.quantity)] * 2
+
+
+def test_in_a_replay_the_ticks_say_when_a_pause_is_over() -> None:
+    trading = Trading(guide())
+    trading.session = RiskSession(guide(), replays=True)
+    trading.desk = Desk(trading.session, trading.ledger, trading.gateway)
+    trading.buy(1, 100, ts_recv_ns=0)
+    trading.gateway.fall_silent()
+    for clock, sent in (("10:00:01", 2), ("10:00:01", 2), ("10:00:02", 3)):
+        trading.tick(2, 84, clock, ts_recv_ns=0)
+        assert len(trading.gateway.orders) == sent
+        refused = trading.gateway.orders[-1].order_id
+        trading.gateway.tell(OrderUpdate(order_id=refused, state=OrderState.REJECTED))
+        trading.desk.hear()
+
+
+def test_a_close_under_the_name_of_a_target_that_is_not_there_may_be_refused() -> None:
+    trading = Trading(guide())
+    trading.buy(1, 100)
+    trading.gateway.fall_silent()
+    trading.desk.flatten("Take Profit 9")
+    first = trading.gateway.orders[-1].order_id
+    trading.gateway.tell(OrderUpdate(order_id=first, state=OrderState.REJECTED))
+    trading.desk.hear()
+    trading.desk.act_without_ticks(60 * SECOND)
+    assert trading.gateway.orders[-1].reason == "Take Profit 9"
+    assert trading.gateway.orders[-1].order_id != first
