@@ -1,4 +1,4 @@
-"""Ctrl-C before a command has begun: while Python imports, which takes seconds on a busy machine."""
+"""Ctrl-C before a command has begun: while Python imports, which can take seconds."""
 
 from __future__ import annotations
 
