@@ -15,6 +15,7 @@ from typing import TypeAlias
 from pipeline import __version__
 from pipeline.errors import TickpipeError
 from pipeline.runtime.exit_codes import ExitCode, exit_code_of
+from pipeline.runtime.stopping import ends_on_ctrl_c
 from pipeline.settings import Mode, default_config
 from pipeline.simulator import DEFAULT_PORT
 
@@ -42,9 +43,11 @@ a fault script of orders has [[order_faults]] with order, from 1, and kind, one 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
-    options = _parser().parse_args(arguments)
     try:
-        return _verb(options.verb)(options)
+        options = _parser().parse_args(arguments)
+        with ends_on_ctrl_c():
+            verb = _verb(options.verb)
+        return verb(options)
     except TickpipeError as error:
         print(f"error: {error}", file=sys.stderr)
         return exit_code_of(error)

@@ -46,6 +46,7 @@ def restore(session: RiskSession, history: Iterable[Record], now_ns: int = 0) ->
     for record in history:
         _TAKE[type(record)](session, record)
         _note(restored, record)
+    session.retries.forget_after(now_ns)
     for flight in session.flights.live:
         flight.sent_ns = now_ns
         _refuse_another_symbol(session, flight.order)
@@ -139,6 +140,7 @@ def _change(session: RiskSession, change: Change) -> None:
     )
     before = flight.standing.state
     session.flights.put(flight, standing)
+    session.retries.restore(flight, before)
     session.owe(flight, before)
 
 

@@ -40,6 +40,19 @@ class Retries:
         if not flight.enters and state in REFUSED and before not in REFUSED and not asked:
             self.refused(flight.order.instrument, now_ns)
 
+    def restore(self, flight: Flight, before: OrderState) -> None:
+        """Take from a ledger where an order stood that was ``before``: as if it had been heard of
+        when its tick was. Who cancelled an order is not in a ledger, so that counts for nothing.
+        """
+        if flight.standing.state is not OrderState.CANCELLED:
+            self.hear(flight, before, flight.order.ts_recv_ns)
+
+    def forget_after(self, now_ns: int) -> None:
+        """Forget pauses that began after ``now_ns``: the machine was started again since."""
+        for instrument, pauses in list(self._pauses.items()):
+            if self._until_ns[instrument] - pauses * self.first_ns > now_ns:
+                self.filled(instrument)
+
     def refused(self, instrument: int, now_ns: int) -> None:
         """Count a refused exit: 1, 2, 4, … first pauses from now on.
 

@@ -78,7 +78,7 @@ class RiskSession:
         self._in_flight = InFlight()
         self.rest_ns = rest_ns_of(settings.risk)
         self._replays = replays
-        self._retries = Retries(int(settings.risk.exit_retry_seconds * 1e9))
+        self.retries = Retries(int(settings.risk.exit_retry_seconds * 1e9))
         self.numbering = Numbering(count)
         self._drafting = Drafting(settings, rulebook, self.numbering)
         self._cool_down = CoolDown(settings.risk)
@@ -145,7 +145,7 @@ class RiskSession:
             fills = self._fills_of(order, news, update.ts_event_ns)
             heard = heard._replace(fills=fills, trades=[self.on_fill(order, f) for f in fills])
         self._in_flight.put(flight, news.standing)
-        self._retries.hear(flight, before, self._clock_ns(now_ns))
+        self.retries.hear(flight, before, self._clock_ns(now_ns))
         self.owe(flight, before)
         return heard
 
@@ -181,7 +181,7 @@ class RiskSession:
             return None
         watch = self._watch_of[order.instrument]
         assert watch is not None, "an open position has a watch"
-        self._retries.filled(order.instrument)
+        self.retries.filled(order.instrument)
         trade = self.book.leave(order, fill, watch.low_e4, watch.high_e4)
         if self.book.position(order.instrument) is None:
             self.watches.left(order.instrument)
@@ -201,7 +201,7 @@ class RiskSession:
         """Return orders that close everything; with ``now_ns`` as patient as retrying.py."""
         orders: list[Order] = []
         for position in self.book.open_positions():
-            if now_ns is None or not self._retries.waits(
+            if now_ns is None or not self.retries.waits(
                 position.instrument, self._clock_ns(now_ns)
             ):
                 shares = self._in_flight.closable(position)
@@ -291,7 +291,7 @@ class RiskSession:
         position = self.book.position(instrument)
         assert position is not None, "a watch belongs to an open position"
         lot_size = self._lot_sizes[instrument]
-        waits = self._retries.waits(instrument, row[EVENT if self._replays else RECEIVED])
+        waits = self.retries.waits(instrument, row[EVENT if self._replays else RECEIVED])
         closable = 0 if waits else self._in_flight.closable(position)
         shown_e4 = watch.stop_e4
         price_e4 = self._last[instrument][PRICE]
@@ -339,7 +339,7 @@ class RiskSession:
         position, text = self.book.position(signal.instrument), signal.text
         reason = text if text == Reason.STRATEGY_FAILED else STRATEGY_SIGNAL + text
         self.watches.want_out(signal.instrument, reason)
-        if position is None or self._retries.waits(signal.instrument, self._clock_ns(now_ns)):
+        if position is None or self.retries.waits(signal.instrument, self._clock_ns(now_ns)):
             return NO_ORDERS  # what comes in is closed then, or with the first tick after the pause
         return self._exit(position, self._in_flight.closable(position), reason, Cause.of(signal))
 

@@ -12,6 +12,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
+
+from pipeline.runtime.exit_codes import ExitCode
 
 STOP_REQUESTED = "Stop Requested"
 KEYBOARD_INTERRUPT = "Keyboard Interrupt"
@@ -79,6 +82,25 @@ def stop_on_signals(parent_pid: int | None = None) -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ends_on_ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C end this process at once and without a word, while it imports and has done
+    nothing yet: a KeyboardInterrupt would be told with a traceback by the library that it hit.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # somebody has it, or it is ignored
+        return
+    signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    os._exit(ExitCode.INTERRUPTED)
 
 
 def signal_of(reason: str) -> signal.Signals:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline.errors import PortInUse, UsageError, explain
 from pipeline.runtime import boundary
 from pipeline.runtime.exit_codes import ExitCode
-from pipeline.runtime.stopping import Stop, stop_on_signals
+from pipeline.runtime.stopping import KEYBOARD_INTERRUPT, Stop, stop_on_signals
 from pipeline.settings import LOOPBACK_HOSTS, Instrument
 from pipeline.simulator import DEFAULT_PORT
 from pipeline.simulator.broker import Broker
@@ -84,7 +84,7 @@ def run(
         )
     if report is not None:
         done.write(report)
-    return ExitCode.OK
+    return ExitCode.INTERRUPTED if stop.reason == KEYBOARD_INTERRUPT else ExitCode.OK
 
 
 def run_simulator(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from pipeline.verbs.settings import settings_of
 from pipeline.verbs.terminal import console
 
 SIMULATOR_START_SECONDS_MAX = 20.0
+_CTRL_C = {signal.SIGINT}
 
 
 def simulate(options: argparse.Namespace) -> ExitCode:
@@ -60,9 +62,11 @@ def simulator(file: Path, settings: Settings, speed: float | None) -> Iterator[s
     child = multiprocessing.get_context("fork").Process(
         target=_simulator_child, args=(file, settings, speed, theirs), name="simulator"
     )
+    signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)  # of the child, until it is out of reach
     child.start()
     theirs.close()
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
         if not ours.poll(SIMULATOR_START_SECONDS_MAX):
             raise PortInUse("the simulator did not start listening; see its message above")
         yield ours.recv()
@@ -78,9 +82,11 @@ def simulator(file: Path, settings: Settings, speed: float | None) -> Iterator[s
 
 
 def _simulator_child(file: Path, settings: Settings, speed: float | None, url: Pipe) -> None:
+    leave_terminal_group()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one that came before was for the parent
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
     from pipeline.simulator.process import DIALECTS, run
 
-    leave_terminal_group()
     log_only_to(LineHandler(sys.stderr), "simulator", "WARNING")
     ticks = read_ticks(file, settings.instruments)
     broker = simulated(settings)

@@ -388,8 +388,10 @@ sys.exit(run(ticks, instruments, port=0, speed=1.0, ready=lambda port: print(por
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_process_in_order(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_process_in_order(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
     write_ticks(tmp_path / "day.csv", make_ticks([100.0, 101.0], step_ms=3_600_000))
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, tmp_path / "day.csv"],
@@ -408,4 +410,4 @@ def test_a_signal_ends_the_process_in_order(tmp_path: Path, number: signal.Signa
     process.send_signal(number)
     assert to_the_end(client)[1] == 1001
     _, errors = process.communicate(timeout=SECONDS_MAX)
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, errors) == (code, "")

@@ -188,6 +188,42 @@ def test_a_restart_remembers_the_target_that_was_refused() -> None:
     assert sold([again]) == sold([first])
 
 
+def refused_twice(state: OrderState) -> Trading:
+    """Return a desk whose exit was refused at 10 s and again at 11 s, and waits until 13 s."""
+    trading = Trading(guide())
+    trading.buy(1, 100, ts_recv_ns=SECOND)
+    trading.gateway.fall_silent()
+    for at in (10, 11):
+        trading.tick(at, STOPPED, ts_recv_ns=at * SECOND)
+        order_id = trading.gateway.orders[-1].order_id
+        trading.gateway.tell(OrderUpdate(order_id=order_id, state=state))
+        trading.desk.hear()
+    assert len(trading.gateway.orders) == 3
+    return trading
+
+
+def exits_after_a_restart(trading: Trading, at: float, now: float) -> int:
+    """Return how many exits a session that took over ``now`` wants of a tick ``at``."""
+    session = RiskSession(guide())
+    restore(session, trading.ledger.history(), int(now * SECOND))
+    return len(session.on_tick(tick(12, STOPPED, ts_recv_ns=int(at * SECOND))))
+
+
+@pytest.mark.parametrize("state", sorted(REFUSED - {OrderState.CANCELLED}))
+def test_a_restart_remembers_how_long_a_refused_exit_waits(state: OrderState) -> None:
+    trading = refused_twice(state)
+    assert exits_after_a_restart(trading, 12.9, now=12) == 0
+    assert exits_after_a_restart(trading, 13, now=12) == 1
+
+
+def test_after_a_restart_nobody_waits_for_what_risk_may_have_cancelled_itself() -> None:
+    assert exits_after_a_restart(refused_twice(OrderState.CANCELLED), 12, now=12) == 1
+
+
+def test_a_restart_of_the_machine_ends_the_pauses() -> None:
+    assert exits_after_a_restart(refused_twice(OrderState.REJECTED), 2, now=1) == 1
+
+
 CLOSED = "Strategy Signal: enough"
 
 
