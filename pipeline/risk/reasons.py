@@ -20,7 +20,7 @@ class Reason(StrEnum):
     STALE_FEED = "stale_feed"
     KILL_SWITCH = "kill_switch"  # a person flattens
     MANUAL = "manual"  # a user's program closes and says no reason of its own
-    RISK_MANAGEMENT = "Risk Management"  # nobody is left who would close it
+    RISK_MANAGEMENT = "Risk Management"  # nobody is left who would close it, or nobody opened it
     STRATEGY_FAILED = "NaN Threshold Exceeded"  # the guide's words
     KEYBOARD_INTERRUPT = "Keyboard Interrupt"
     STOP_REQUESTED = "Stop Requested"

@@ -168,10 +168,12 @@ class Reconciliation:
         self, book: BrokerBook, flights: InFlight, held: Sequence[int]
     ) -> dict[int, int]:
         """Return what the account has of ours where it is less in two books in a row, accepted or
-        not."""
+        not; in any product, because who converts a position has it still."""
         before, under_way = self._remains, {f.order.instrument for f in flights.live}
         self._remains = {}
-        for instrument, (_, there, ours) in enumerate(self._places(book, held)):
+        for instrument, ours in enumerate(held):
+            symbol = self.instruments[instrument].symbol
+            there = sum(p.quantity for p in book.positions if p.symbol == symbol)
             has = max(0, there if ours > 0 else -there)
             if has < abs(ours) and instrument not in under_way:
                 self._remains[instrument] = has

@@ -109,7 +109,7 @@ RESTING = {
     "strategy.use": f"{Path(__file__).parent / 'strategies.py'}:BuysUntilItHolds",
     "risk.order_type": "limit",
     "risk.collar_points": 1,
-    "risk.limit_order_seconds_max": 0.2,
+    "risk.limit_order_seconds_max": 30,  # as many ticks: longer than the entry, whose price stays
     "risk.silent_feed_seconds_max": 100,
     "recovery.ask_seconds": 0.2,
     "recovery.lost_seconds_min": 1,

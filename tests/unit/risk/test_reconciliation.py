@@ -207,6 +207,15 @@ def test_what_was_closed_by_hand_is_not_sold_once_more_by_a_rule_a_person_or_the
     assert desk.gateway.orders[-1].quantity == SHARES, "when a book has them again, exits go on"
 
 
+def test_what_was_converted_to_another_product_is_closed_all_the_same() -> None:
+    desk, update = open_position()
+    for _ in range(3):
+        hear(desk, book(update, held=SHARES, product="CARRYFORWARD"))
+    assert "the broker holds 0 NIFTY-OPTION (INTRADAY), the ledger 975" in desk.session.halted
+    desk.desk.on_tick(tick(2, 80), 0)
+    assert desk.gateway.orders[-1].quantity == SHARES
+
+
 def test_one_book_that_lacks_our_shares_keeps_no_exit_from_leaving() -> None:
     desk, update = open_position()
     hear(desk, book(update))
