@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ os.environ[MARK] = str(os.getpid())
 # are kept for people.
 os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.gettempdir()
 os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="tests-of-tickpipe-")
+
+# What a shell starts in the background ignores Ctrl-C, and so does what is started from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says something of the machine only.
 hypothesis.settings.register_profile("tickpipe", deadline=None)
