@@ -42,10 +42,8 @@ class Findings:
     notes: tuple[str, ...] = ()  # explained; a person should know
     unexplained: tuple[str, ...] = ()  # while there are any, there are no entries
     doubtful: bool = False  # ask again soon
-    remains: Mapping[int, int] = field(
-        default_factory=dict
-    )  # instrument -> shares that the account
-    # has, where that is less than ours
+    # Instrument -> shares that the account has, where that is less than ours.
+    remains: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

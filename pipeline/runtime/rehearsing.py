@@ -37,7 +37,7 @@ class Rehearsing:
         """Rehearse once and return when to do it again."""
         try:
             self._rehearse()
-        except Exception as error:
+        except Exception as error:  # a run does not end for what nobody needs: told, given up
             log = logging.getLogger("rehearsal")
             log.warning("rehearsing failed and is given up; the run goes on", exc_info=error)
             return None
